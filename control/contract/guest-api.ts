@@ -1,0 +1,98 @@
+/**
+ * The control API that vm-init serves to its worker: HTTP/2 (prior knowledge, no TLS) over one byte stream — a
+ * virtio-serial port on QEMU, vsock on Firecracker, a unix socket on runc. The worker is the client. Both sides bound
+ * everything: a guest is not trusted, so the worker caps each body at GUEST_BODY_BYTES_MAX and parses with these schemas.
+ *
+ *   GET  /v1/status           GuestStatus; `?wait_ms=N` answers early when the phase is `running`, `failed` or `exited`
+ *   GET  /v1/exit             GuestExit once the user's process has ended (long poll; the client sets its own limit)
+ *   POST /v1/stop             StopRequest → 202; signal, then SIGKILL after the timeout, then flush and power off
+ *   POST /v1/signals          SignalRequest → 204
+ *   GET  /v1/logs?from=SEQ    NDJSON of GuestLogLine from a bounded buffer (LOG_BUFFER_BYTES), then live; a gap in `seq`
+ *                             is loss, and is announced by a `lost` line
+ *   GET  /v1/listeners        GuestListeners: sockets that listen inside
+ *   POST /v1/exit-ack         the worker has the exit durably; vm-init powers off at once instead of after
+ *                             EXIT_ACK_WAIT_MS
+ */
+import { z } from "zod";
+
+export const GUEST_API_SCHEMA = 1;
+export const GUEST_BODY_BYTES_MAX = 262_144;
+export const LOG_BUFFER_BYTES = 262_144;
+export const LOG_LINE_BYTES_MAX = 16_384;
+/** After the process's end vm-init waits this long for its worker to take the exit, then powers off anyway. */
+export const EXIT_ACK_WAIT_MS = 3_000;
+
+/** The boot's steps, in order (DESIGN section 8). A step that does not apply to a mode is skipped and says so. */
+export const BootStep = z.enum([
+  "run-config",
+  "mounts",
+  "overlay-root",
+  "switch-root",
+  "volumes",
+  "files",
+  "network",
+  "hostname",
+  "user",
+  "limits",
+  "control-api",
+  "spawn",
+  "supervise",
+]);
+export type BootStep = z.infer<typeof BootStep>;
+
+export const GuestExit = z.object({
+  exit_code: z.number().int().min(0).max(255),
+  signal: z.string().max(16).nullable(),
+  oom_killed: z.boolean(),
+  at_ms: z.number().int(),
+});
+export type GuestExit = z.infer<typeof GuestExit>;
+
+export const GuestStatus = z.object({
+  schema: z.literal(GUEST_API_SCHEMA),
+  phase: z.enum(["booting", "running", "stopping", "exited", "failed"]),
+  /** Of the user's process, once spawned. */
+  pid: z.number().int().nullable(),
+  /** Duration of each finished step. */
+  steps: z.array(z.object({ step: BootStep, ms: z.number(), skipped: z.string().max(200).nullable() })).max(
+    32,
+  ),
+  /** The step that failed, its operands and the reason in words. */
+  failure: z.object({ step: BootStep, message: z.string().max(2_048) }).nullable(),
+  exit: GuestExit.nullable(),
+  uptime_s: z.number(),
+  clock_ms: z.number().int(),
+  memory_available_mb: z.number().nullable(),
+  /** vm-init's own resident and anonymous memory (VmRSS, RssAnon of /proc/self/status). */
+  init_rss_kb: z.number().int(),
+  init_rss_anon_kb: z.number().int(),
+});
+export type GuestStatus = z.infer<typeof GuestStatus>;
+
+export const StopRequest = z.object({
+  signal: z.string().max(16),
+  timeout_s: z.number().int().min(0).max(300),
+});
+export const SignalRequest = z.object({ signal: z.string().max(16) });
+
+export const GuestLogLine = z.object({
+  seq: z.number().int().min(0),
+  stream: z.enum(["stdout", "stderr", "system", "lost"]),
+  at_ms: z.number().int(),
+  /** For `lost`: how many lines. Longer lines are cut at LOG_LINE_BYTES_MAX. */
+  line: z.string().max(LOG_LINE_BYTES_MAX),
+});
+export type GuestLogLine = z.infer<typeof GuestLogLine>;
+
+export const GuestListeners = z.object({
+  listeners: z.array(z.object({
+    address: z.string().max(45),
+    port: z.number().int(),
+    pid: z.number().int().nullable(),
+    command: z.string().max(256).nullable(),
+  })).max(256),
+});
+export type GuestListeners = z.infer<typeof GuestListeners>;
+
+/** The console line by which a failed boot is found where the control channel never came up. */
+export const BOOT_FAILURE_MARK = "godwit-boot-failure:";

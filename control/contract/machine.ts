@@ -1,0 +1,123 @@
+/** What a machine is asked to be, and what it is. Shared by the API, the workers and, in part, the edges. */
+import { z } from "zod";
+import { AppName, Digest, Env, HostId, MachineId, Port, RegionCode, RowId } from "./names.ts";
+
+/** The states of the reference, section 2.1. Persistent, transient, terminal. */
+export const MachineState = z.enum([
+  "created",
+  "starting",
+  "started",
+  "stopping",
+  "stopped",
+  "suspending",
+  "suspended",
+  "destroying",
+  "destroyed",
+  "failed",
+]);
+export type MachineState = z.infer<typeof MachineState>;
+
+export const CPU_COUNTS = [1, 2, 4, 8, 16] as const;
+export const MEMORY_MB_STEP = 256;
+export const MEMORY_MB_MAX = 65_536;
+
+/** Size of the VM. Memory comes in steps of 256 MB, as in the reference, section 2.3. */
+export const Guest = z.object({
+  cpu_kind: z.enum(["shared", "performance"]).default("shared"),
+  cpus: z.literal([...CPU_COUNTS]).default(1),
+  memory_mb: z.number().int().min(MEMORY_MB_STEP).max(MEMORY_MB_MAX).multipleOf(MEMORY_MB_STEP).default(256),
+});
+export type Guest = z.infer<typeof Guest>;
+
+export const ServicePort = z.object({
+  port: Port,
+  handlers: z.array(z.enum(["http", "tls"])).max(4).default(["http"]),
+  force_https: z.boolean().default(false),
+});
+export const Service = z.object({
+  protocol: z.literal("tcp").default("tcp"),
+  internal_port: Port,
+  ports: z.array(ServicePort).min(1).max(32),
+  concurrency: z.object({
+    type: z.enum(["connections", "requests"]),
+    soft_limit: z.number().int().min(1).max(1_000_000),
+    hard_limit: z.number().int().min(1).max(1_000_000).nullable(),
+  }).default({ type: "connections", soft_limit: 20, hard_limit: null }),
+});
+export type Service = z.infer<typeof Service>;
+export const Services = z.array(Service).max(20);
+
+/** Arguments of the user's process; null means what the image says. */
+export const Command = z.array(z.string().max(65_536)).min(1).max(1_024);
+
+export const STOP_TIMEOUT_S_DEFAULT = 5;
+export const STOP_TIMEOUT_S_MAX = 300;
+
+/** The whole wish for one machine, as the API hands it to a worker. `env` goes no further than the worker. */
+export const MachineSpec = z.object({
+  schema: z.literal(1),
+  id: MachineId,
+  org_id: RowId,
+  app_id: RowId,
+  app_name: AppName,
+  release_id: RowId,
+  region: RegionCode,
+  image: z.object({ ref: z.string().max(512), digest: Digest }),
+  guest: Guest,
+  env: Env,
+  entrypoint: Command.nullable().default(null),
+  command: Command.nullable().default(null),
+  services: Services,
+  stop: z.object({
+    /** null: the image's StopSignal, else SIGINT as in the reference, section 2.2. */
+    signal: z.string().regex(/^SIG[A-Z0-9+]{2,12}$/).nullable().default(null),
+    timeout_s: z.number().int().min(0).max(STOP_TIMEOUT_S_MAX).default(STOP_TIMEOUT_S_DEFAULT),
+  }).default({ signal: null, timeout_s: STOP_TIMEOUT_S_DEFAULT }),
+  /** Size of the machine's own writable layer; sparse. */
+  layer_mb: z.number().int().min(64).max(1_048_576).default(8_192),
+  /** Names an offer that this machine takes up (`OfferAnswer.id`). */
+  offer_id: z.string().max(64).nullable().default(null),
+});
+export type MachineSpec = z.infer<typeof MachineSpec>;
+
+/** How the user's process, and with it the VM, ended. */
+export const MachineExit = z.object({
+  /** 0 to 255; 128 + signal number where a signal ended it; null where the VM died without a word. */
+  exit_code: z.number().int().min(0).max(255).nullable(),
+  signal: z.string().max(16).nullable(),
+  /** The guest's kernel killed it for memory. */
+  oom_killed: z.boolean(),
+  /** True where Godwit asked for the end (stop, destroy). */
+  requested: z.boolean(),
+  /** A step of the boot failed, or the VMM did: which, on what, why. */
+  reason: z.string().max(2_048).nullable(),
+  at_ms: z.number().int(),
+});
+export type MachineExit = z.infer<typeof MachineExit>;
+
+/** A machine as its worker, the only truth about it, shows it. Holds no env. */
+export const MachineView = z.object({
+  id: MachineId,
+  app_id: RowId,
+  app_name: AppName,
+  org_id: RowId,
+  release_id: RowId,
+  host_id: HostId,
+  region: RegionCode,
+  state: MachineState,
+  image: z.object({ ref: z.string(), digest: Digest }),
+  guest: Guest,
+  services: Services,
+  address4: z.string().nullable(),
+  address6: z.string().nullable(),
+  cordoned: z.boolean(),
+  vmm: z.enum(["qemu", "runc", "firecracker"]),
+  last_exit: MachineExit.nullable(),
+  /** Why the state is `failed`, or why the last operation did not reach its goal. */
+  reason: z.string().nullable(),
+  created_at_ms: z.number().int(),
+  updated_at_ms: z.number().int(),
+  /** When the user's process was spawned in the run that goes on now. */
+  started_at_ms: z.number().int().nullable(),
+});
+export type MachineView = z.infer<typeof MachineView>;

@@ -1,0 +1,86 @@
+/**
+ * The configuration file of each process: JSON, mode 0600, named by `--config PATH`. Passwords and tokens stand in these
+ * files and nowhere else: not in argv, not in the environment. `deploy/stack` writes them for one machine, an operator's
+ * tooling for a fleet.
+ */
+import { z } from "zod";
+import { AppName, HostId, Port, RegionCode } from "./names.ts";
+
+const Path = z.string().min(1).max(4_096);
+/** `redis://user:password@host:port/0` or `rediss://…`. */
+const RedisUrl = z.url({ protocol: /^rediss?$/ });
+
+export const ControlConfig = z.object({
+  schema: z.literal(1),
+  listen: z.object({ address: z.string(), port: Port }),
+  /** `postgres://user:password@host:port/database`. */
+  database_url: z.url({ protocol: /^postgres(ql)?$/ }),
+  redis_url: RedisUrl,
+  /** Ed25519 key pair that signs access tokens, PKCS #8 PEM; made at first start where missing. */
+  token_key_file: Path,
+  /** Bearer token by which workers register (`HostRegistration`). */
+  node_token: z.string().min(32),
+  /** An app gets the host name `NAME.SUFFIX` when it is created. */
+  hostname_suffix: z.string().max(253),
+  /** Where an app's URL is reached, to be shown to people: `http://{app}.localhost:8080/`. */
+  app_url_template: z.string().max(512),
+});
+export type ControlConfig = z.infer<typeof ControlConfig>;
+
+export const WorkerConfig = z.object({
+  schema: z.literal(1),
+  host_id: HostId,
+  region: RegionCode,
+  /** State that must survive a reboot: `worker.sqlite`, `machines/`, `images/`. */
+  state_folder: Path,
+  /** Sockets and what must not survive a reboot; on tmpfs, short (unix sockets stop at 108 bytes). */
+  run_folder: Path,
+  /** `gw` and six hexadecimal digits of the home's hash; begins every kernel name of this stack. */
+  prefix: z.string().regex(/^gw[0-9a-f]{6}$/),
+  /** `/run/godwit-HASH/worker.sock`. */
+  listen_socket: Path,
+  network: z.object({
+    /** IPv4 range that machines' /31 links are cut from, `172.20.16.0/20`. */
+    range4: z.string(),
+    /** IPv6 /48 of this host; a network of an organisation gets a /64 in it. */
+    range6: z.string(),
+    nameservers: z.array(z.string()).max(3),
+  }),
+  vmm: z.enum(["auto", "qemu", "runc"]),
+  /** Made by deploy/images. */
+  guest: z.object({ kernel_file: Path, initramfs_file: Path, init_drive_file: Path, init_folder: Path }),
+  images: z.object({
+    /** containers-auth.json(5) with registry credentials, or null. */
+    auth_file: Path.nullable(),
+    /** Registries (`HOST:PORT`) that speak plain HTTP; loopback only. */
+    insecure_registries: z.array(z.string()).max(16),
+    /** Old images are removed above this, oldest use first, never one in use. */
+    cache_mb_max: z.number().int().min(1_024),
+    image_mb_max: z.number().int().min(1),
+    files_max: z.number().int().min(1),
+  }),
+  redis_url: RedisUrl,
+  control_url: z.url(),
+  node_token: z.string().min(32),
+  /** What machines may take together: 0 means all that the host has. */
+  memory_mb_max: z.number().int().min(0),
+});
+export type WorkerConfig = z.infer<typeof WorkerConfig>;
+
+export const EdgeConfig = z.object({
+  schema: z.literal(1),
+  edge_id: HostId,
+  region: RegionCode,
+  /** Regions followed in detail; empty means all that the global stream names. */
+  regions: z.array(RegionCode).max(64),
+  /** `service_port` is the port of `Service.ports` that this listener stands for (80 behind 8080, say). */
+  listeners: z.array(z.object({ address: z.string(), port: Port, service_port: Port })).min(1).max(64),
+  /** Metrics, status, replica state; loopback. */
+  admin: z.object({ address: z.string(), port: Port }),
+  replica_file: Path,
+  redis_url: RedisUrl,
+  access_log: z.union([z.literal("-"), z.literal("off"), Path]),
+  /** Value of the `Fly-Region` request header and the like come from `region`; this is the Server header. */
+  server_name: AppName.default("godwit"),
+});
+export type EdgeConfig = z.infer<typeof EdgeConfig>;

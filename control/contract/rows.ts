@@ -1,0 +1,80 @@
+/**
+ * The routing projection: all that travels to the edges, and nothing else. Environment, files, secrets, registry
+ * credentials and unsealed keys have no table here, so they cannot be published.
+ *
+ * A row is always published whole by the one owner of its key. `ownerMayWrite` is that rule; replicas refuse the rest.
+ */
+import { z } from "zod";
+import { MachineState, Services } from "./machine.ts";
+import { AppName, HostId, Hostname, MachineId, OrgSlug, RegionCode, RowId } from "./names.ts";
+
+/** Key: the host name. */
+export const HostnameRow = z.object({ hostname: Hostname, app_id: RowId });
+/** Key: the app's id. */
+export const AppRow = z.object({
+  id: RowId,
+  name: AppName,
+  org_id: RowId,
+  org_slug: OrgSlug,
+  services: Services,
+});
+/** Key: `HOST_ID/MACHINE_ID`, so that the key alone tells who may write it. */
+export const MachineRow = z.object({
+  id: MachineId,
+  app_id: RowId,
+  host_id: HostId,
+  region: RegionCode,
+  release_id: RowId,
+  state: MachineState,
+  cordoned: z.boolean(),
+  /** The address that services are reached at; null before the network is up. */
+  address4: z.string().max(15).nullable(),
+  address6: z.string().max(45).nullable(),
+  /** Ports inside the VM that its services name. */
+  services: Services,
+  started_at_ms: z.number().int().nullable(),
+});
+/** Key: the host's id. */
+export const HostRow = z.object({
+  id: HostId,
+  region: RegionCode,
+  state: z.enum(["ready", "cordoned", "leaving"]),
+  cpus: z.number().int().min(1),
+  memory_mb: z.number().int().min(1),
+});
+
+export type HostnameRow = z.infer<typeof HostnameRow>;
+export type AppRow = z.infer<typeof AppRow>;
+export type MachineRow = z.infer<typeof MachineRow>;
+export type HostRow = z.infer<typeof HostRow>;
+
+/** Which stream a table travels on: `global`, or the one of the row's region. */
+export const TABLES = {
+  hostnames: { scope: "global", row: HostnameRow },
+  apps: { scope: "global", row: AppRow },
+  machines: { scope: "region", row: MachineRow },
+  hosts: { scope: "region", row: HostRow },
+} as const;
+export type TableName = keyof typeof TABLES;
+export const TABLE_NAMES = Object.keys(TABLES) as TableName[];
+
+export type RowOf<T extends TableName> = z.infer<(typeof TABLES)[T]["row"]>;
+
+/** The key a row must be published under. */
+export function keyOf<T extends TableName>(table: T, row: RowOf<T>): string {
+  switch (table) {
+    case "hostnames":
+      return (row as HostnameRow).hostname;
+    case "machines":
+      return `${(row as MachineRow).host_id}/${(row as MachineRow).id}`;
+    default:
+      return (row as AppRow | HostRow).id;
+  }
+}
+
+/** `api` owns the global tables; `worker:HOST_ID` owns that host's row and its machines. */
+export function ownerMayWrite(owner: string, table: TableName, key: string): boolean {
+  if (TABLES[table].scope === "global") return owner === "api";
+  const host = table === "machines" ? key.slice(0, key.indexOf("/")) : key;
+  return owner === `worker:${host}`;
+}

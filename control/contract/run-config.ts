@@ -1,0 +1,70 @@
+/**
+ * The run configuration: all that vm-init must know to boot one machine. The worker writes it, NUL-padded, to a private
+ * read-only drive (QEMU: /dev/vdd) or a private file (runc: RUN_CONFIG_FILE); nothing of it is ever on a command line.
+ * vm-init is written against these types and trusts the worker to have validated; it checks `schema` itself.
+ */
+import { z } from "zod";
+import { AppName, Env, MachineId, RegionCode } from "./names.ts";
+import { Command } from "./machine.ts";
+
+export const RUN_CONFIG_SCHEMA = 1;
+export const RUN_CONFIG_BYTES_MAX = 1_048_576;
+
+/** Where each drive of a VM stands. Volumes follow, from `vde`. */
+export const DRIVES = { init: "/dev/vda", image: "/dev/vdb", layer: "/dev/vdc", config: "/dev/vdd" } as const;
+
+/** Where things lie for a container (runc driver): files bind-mounted under one folder of the root. */
+export const CONTAINER_FOLDER = "/.godwit";
+export const RUN_CONFIG_FILE = `${CONTAINER_FOLDER}/run.json`;
+export const CONTROL_SOCKET = `${CONTAINER_FOLDER}/control/guest.sock`;
+/** The name of the virtio-serial port (QEMU). */
+export const CONTROL_PORT_NAME = "godwit.control";
+
+/** The `config` object of an OCI image (image-spec v1.1, config.md), as far as a process needs it. */
+export const ImageConfig = z.object({
+  entrypoint: z.array(z.string()).default([]),
+  cmd: z.array(z.string()).default([]),
+  /** `NAME=value` each. */
+  env: z.array(z.string()).default([]),
+  working_dir: z.string().default(""),
+  /** `user`, `uid`, `user:group`, `uid:gid`, … or empty for root. */
+  user: z.string().default(""),
+  stop_signal: z.string().nullable().default(null),
+});
+export type ImageConfig = z.infer<typeof ImageConfig>;
+
+export const RunConfig = z.object({
+  schema: z.literal(RUN_CONFIG_SCHEMA),
+  /** `vm`: vm-init is PID 1 of a VM and builds the root. `container`: a driver has built the root. */
+  mode: z.enum(["vm", "container"]),
+  machine_id: MachineId,
+  app_name: AppName,
+  region: RegionCode,
+  hostname: z.string().max(63),
+  image: ImageConfig,
+  /** Replaces the image's Entrypoint; then the image's Cmd is dropped, as `docker run --entrypoint` does. */
+  entrypoint: Command.nullable(),
+  /** Replaces the image's Cmd. */
+  command: Command.nullable(),
+  /** On top of the image's env. The FLY_-named variables of the reference are in here, put by the worker. */
+  env: Env,
+  /** Milliseconds since 1970 by the host's clock when this was written; vm-init reports the guest's distance. */
+  host_clock_ms: z.number().int(),
+  network: z.object({
+    interface: z.string().max(15),
+    mtu: z.number().int().min(1_280).max(65_535),
+    /** With prefix length, `172.30.0.3/31`. */
+    address4: z.string().nullable(),
+    gateway4: z.string().nullable(),
+    address6: z.string().nullable(),
+    gateway6: z.string().nullable(),
+    nameservers: z.array(z.string()).max(3),
+    searches: z.array(z.string()).max(6),
+  }).nullable(),
+  /** More lines of /etc/hosts, beside localhost and the machine's own. */
+  hosts: z.array(z.object({ address: z.string(), names: z.array(z.string()).min(1) })).max(256),
+  /** Signal and patience of a stop that comes from inside (ctrl-alt-del, the control API's default). */
+  stop: z.object({ signal: z.string(), timeout_s: z.number().int().min(0) }),
+  limits: z.object({ nofile: z.number().int().min(1_024) }),
+});
+export type RunConfig = z.infer<typeof RunConfig>;

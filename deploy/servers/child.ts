@@ -1,0 +1,74 @@
+/** Starts a server program, waits until it answers, and stops it by its own process id. Used by tests and by `up`. */
+import { openSync } from "node:fs";
+import { createServer } from "node:net";
+import { GodwitError } from "../../control/contract/errors.ts";
+
+export interface Server {
+  readonly pid: number;
+  /** SIGTERM, then SIGKILL after STOP_WAIT_MS; resolves when the process is gone. */
+  stop(): Promise<void>;
+  readonly exited: Promise<number>;
+}
+
+const STOP_WAIT_MS = 10_000;
+const READY_WAIT_MS = 30_000;
+const READY_POLL_MS = 20;
+
+export interface ServerCommand {
+  readonly name: string;
+  readonly argv: string[];
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Receives stdout and stderr. */
+  readonly logFile: string;
+  /** Resolves true once the server answers; asked every READY_POLL_MS. */
+  readonly ready: () => Promise<boolean>;
+}
+
+export async function startServer(command: ServerCommand): Promise<Server> {
+  const log = openSync(command.logFile, "a", 0o600);
+  const child = Bun.spawn(command.argv, {
+    stdin: "ignore",
+    stdout: log,
+    stderr: log,
+    env: { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C.UTF-8", ...command.env },
+    ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
+  });
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGTERM");
+    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_WAIT_MS);
+    await child.exited;
+    clearTimeout(timer);
+  };
+  const deadline = Date.now() + READY_WAIT_MS;
+  while (!await command.ready()) {
+    if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
+      await stop();
+      throw new GodwitError("stack.server_not_ready", `${command.name} did not come up`, {
+        fault: "us",
+        retryable: true,
+        hint: `its log is ${command.logFile}`,
+      });
+    }
+    await Bun.sleep(READY_POLL_MS);
+  }
+  return { pid: child.pid, stop, exited: child.exited };
+}
+
+/** A loopback TCP port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.on("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+/** 24 random bytes for a generated password, base64url. */
+export function newPassword(): string {
+  return Buffer.from(crypto.getRandomValues(new Uint8Array(24))).toString("base64url");
+}
