@@ -36,6 +36,11 @@ export interface VmSpec {
   /** Host side of the machine's link: a tap for VMs, a veth for containers; null for no network. */
   readonly link: { readonly name: string; readonly mac: string } | null;
   readonly runConfig: RunConfig;
+  /**
+   * 0 for the first try of a start. The agent counts it up when a guest said nothing within its bound; from 2 on a
+   * driver falls back on its safest machine type (qemu: q35 instead of microvm, see deploy/notes).
+   */
+  readonly attempt: number;
 }
 
 export interface VmExit {
