@@ -14,13 +14,16 @@
  *                             EXIT_ACK_WAIT_MS
  */
 import { z } from "zod";
+import { GUEST_API_SCHEMA, LOG_LINE_BYTES_MAX } from "./guest-limits.ts";
 
-export const GUEST_API_SCHEMA = 1;
-export const GUEST_BODY_BYTES_MAX = 262_144;
-export const LOG_BUFFER_BYTES = 262_144;
-export const LOG_LINE_BYTES_MAX = 16_384;
-/** After the process's end vm-init waits this long for its worker to take the exit, then powers off anyway. */
-export const EXIT_ACK_WAIT_MS = 3_000;
+export {
+  BOOT_FAILURE_MARK,
+  EXIT_ACK_WAIT_MS,
+  GUEST_API_SCHEMA,
+  GUEST_BODY_BYTES_MAX,
+  LOG_BUFFER_BYTES,
+  LOG_LINE_BYTES_MAX,
+} from "./guest-limits.ts";
 
 /** The boot's steps, in order (DESIGN section 8). A step that does not apply to a mode is skipped and says so. */
 export const BootStep = z.enum([
@@ -93,6 +96,3 @@ export const GuestListeners = z.object({
   })).max(256),
 });
 export type GuestListeners = z.infer<typeof GuestListeners>;
-
-/** The console line by which a failed boot is found where the control channel never came up. */
-export const BOOT_FAILURE_MARK = "godwit-boot-failure:";

@@ -6,19 +6,17 @@
 import { z } from "zod";
 import { AppName, Env, MachineId, RegionCode } from "./names.ts";
 import { Command } from "./machine.ts";
+import { RUN_CONFIG_SCHEMA } from "./guest-limits.ts";
 
-export const RUN_CONFIG_SCHEMA = 1;
-export const RUN_CONFIG_BYTES_MAX = 1_048_576;
-
-/** Where each drive of a VM stands. Volumes follow, from `vde`. */
-export const DRIVES = { init: "/dev/vda", image: "/dev/vdb", layer: "/dev/vdc", config: "/dev/vdd" } as const;
-
-/** Where things lie for a container (runc driver): files bind-mounted under one folder of the root. */
-export const CONTAINER_FOLDER = "/.godwit";
-export const RUN_CONFIG_FILE = `${CONTAINER_FOLDER}/run.json`;
-export const CONTROL_SOCKET = `${CONTAINER_FOLDER}/control/guest.sock`;
-/** The name of the virtio-serial port (QEMU). */
-export const CONTROL_PORT_NAME = "godwit.control";
+export {
+  CONTAINER_FOLDER,
+  CONTROL_PORT_NAME,
+  CONTROL_SOCKET,
+  DRIVES,
+  RUN_CONFIG_BYTES_MAX,
+  RUN_CONFIG_FILE,
+  RUN_CONFIG_SCHEMA,
+} from "./guest-limits.ts";
 
 /** The `config` object of an OCI image (image-spec v1.1, config.md), as far as a process needs it. */
 export const ImageConfig = z.object({

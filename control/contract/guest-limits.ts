@@ -1,0 +1,27 @@
+/**
+ * The plain values of the guest's contracts (run-config.ts, guest-api.ts, which export them again). They stand apart
+ * because vm-init takes only these and types: zod in PID 1 of every VM would cost 3.5 MB of anonymous memory.
+ */
+
+export const RUN_CONFIG_SCHEMA = 1;
+export const RUN_CONFIG_BYTES_MAX = 1_048_576;
+
+/** Where each drive of a VM stands. Volumes follow, from `vde`. */
+export const DRIVES = { init: "/dev/vda", image: "/dev/vdb", layer: "/dev/vdc", config: "/dev/vdd" } as const;
+
+/** Where things lie for a container (runc driver): files bind-mounted under one folder of the root. */
+export const CONTAINER_FOLDER = "/.godwit";
+export const RUN_CONFIG_FILE = `${CONTAINER_FOLDER}/run.json`;
+export const CONTROL_SOCKET = `${CONTAINER_FOLDER}/control/guest.sock`;
+/** The name of the virtio-serial port (QEMU). */
+export const CONTROL_PORT_NAME = "godwit.control";
+
+export const GUEST_API_SCHEMA = 1;
+export const GUEST_BODY_BYTES_MAX = 262_144;
+export const LOG_BUFFER_BYTES = 262_144;
+export const LOG_LINE_BYTES_MAX = 16_384;
+/** After the process's end vm-init waits this long for its worker to take the exit, then powers off anyway. */
+export const EXIT_ACK_WAIT_MS = 3_000;
+
+/** The console line by which a failed boot is found where the control channel never came up. */
+export const BOOT_FAILURE_MARK = "godwit-boot-failure:";
