@@ -1,0 +1,59 @@
+/** The Debian packages that one machine needs for everything, why, and the command that proves each one is there. */
+
+export interface Package {
+  readonly name: string;
+  readonly why: string;
+  /** Found on PATH or in the sbin folders when the package, or something that serves as well, is installed. */
+  readonly proof: string;
+  /** `check` alone needs it (tests and end-to-end tests). */
+  readonly onlyForCheck?: true;
+}
+
+export const PACKAGES: readonly Package[] = [
+  { name: "qemu-system-x86", proof: "qemu-system-x86_64", why: "runs the machines" },
+  { name: "redis-server", proof: "redis-server", why: "carries routing state from control to the edges" },
+  { name: "docker-registry", proof: "docker-registry", why: "holds the images you deploy" },
+  { name: "skopeo", proof: "skopeo", why: "copies images by digest" },
+  { name: "umoci", proof: "umoci", why: "unpacks image layers" },
+  { name: "buildah", proof: "buildah", why: "builds images from Dockerfiles" },
+  { name: "runc", proof: "runc", why: "runs machines without a hypervisor (--vmm runc)" },
+  { name: "erofs-utils", proof: "mkfs.erofs", why: "makes read-only drives: images and vm-init" },
+  { name: "e2fsprogs", proof: "mkfs.ext4", why: "makes each machine's writable drive" },
+  { name: "busybox-static", proof: "busybox", why: "the first program inside a guest" },
+  { name: "cpio", proof: "cpio", why: "packs the guest's initramfs" },
+  { name: "iproute2", proof: "ip", why: "links and addresses of machines" },
+  { name: "nftables", proof: "nft", why: "isolation of machines, NAT for their egress" },
+  { name: "util-linux", proof: "unshare", why: "mounts, loop devices, namespaces" },
+  { name: "kmod", proof: "modprobe", why: "loads the kernel's overlay, tun and erofs modules" },
+  { name: "xz-utils", proof: "xz", why: "unpacks the guest kernel" },
+  { name: "zstd", proof: "zstd", why: "unpacks image layers" },
+  { name: "ca-certificates", proof: "update-ca-certificates", why: "TLS to image registries" },
+  { name: "curl", proof: "curl", why: "end-to-end tests ask through it", onlyForCheck: true },
+];
+
+const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/** A user's PATH often lacks the sbin folders; every child of Godwit gets them. */
+export function pathWithSbin(path: string | undefined): string {
+  const given = (path ?? "").split(":").filter((folder) => folder !== "");
+  return [...given, ...FOLDERS.filter((folder) => !given.includes(folder))].join(":");
+}
+
+/** The packages whose proof is not found. `which` is passed in so that the decision can be tested. */
+export function missingPackages(
+  options: { readonly forCheck: boolean; readonly which: (command: string) => string | null },
+): Package[] {
+  return PACKAGES.filter((p) =>
+    (options.forCheck || p.onlyForCheck !== true) && options.which(p.proof) === null
+  );
+}
+
+export function whichCommand(command: string): string | null {
+  return Bun.which(command, { PATH: pathWithSbin(process.env.PATH) });
+}
+
+/** One line a package, for people. */
+export function listPackages(packages: readonly Package[]): string {
+  const width = Math.max(0, ...packages.map((p) => p.name.length));
+  return packages.map((p) => `  ${p.name.padEnd(width)}  ${p.why}`).join("\n");
+}
