@@ -1,5 +1,5 @@
 /** Starts a server program, waits until it answers, and stops it by its own process id. Used by tests and by `up`. */
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import { GodwitError } from "../../control/contract/errors.ts";
 
@@ -23,6 +23,10 @@ export interface ServerCommand {
   readonly logFile: string;
   /** Resolves true once the server answers; asked every READY_POLL_MS. */
   readonly ready: () => Promise<boolean>;
+  /** Hears of the process as soon as it is, so that it can be recorded before it answers. */
+  readonly onSpawn?: ((pid: number) => void) | undefined;
+  /** @default READY_WAIT_MS */
+  readonly readyWaitMs?: number;
 }
 
 export async function startServer(command: ServerCommand): Promise<Server> {
@@ -34,6 +38,8 @@ export async function startServer(command: ServerCommand): Promise<Server> {
     env: { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C.UTF-8", ...command.env },
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
   });
+  closeSync(log);
+  command.onSpawn?.(child.pid);
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGTERM");
@@ -41,7 +47,7 @@ export async function startServer(command: ServerCommand): Promise<Server> {
     await child.exited;
     clearTimeout(timer);
   };
-  const deadline = Date.now() + READY_WAIT_MS;
+  const deadline = Date.now() + (command.readyWaitMs ?? READY_WAIT_MS);
   while (!await command.ready()) {
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
       await stop();

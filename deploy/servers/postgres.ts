@@ -17,6 +17,8 @@ export interface PostgresOptions {
   readonly logFile: string;
   /** Tests give up durability for speed. @default true */
   readonly durable?: boolean;
+  /** Hears of the process before it answers. */
+  readonly onSpawn?: (pid: number) => void;
 }
 
 export interface PostgresServer extends Server {
@@ -66,6 +68,7 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     name: "PostgreSQL",
     argv,
     logFile: options.logFile,
+    onSpawn: options.onSpawn,
     ready: () => answers(urlOf("postgres")),
   });
   const sql = new SQL(urlOf("postgres"), { max: 1 });

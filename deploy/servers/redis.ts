@@ -23,6 +23,8 @@ export interface RedisOptions {
   readonly logFile: string;
   /** @default true */
   readonly durable?: boolean;
+  /** Hears of the process before it answers. */
+  readonly onSpawn?: (pid: number) => void;
 }
 
 export interface RedisServer extends Server {
@@ -62,6 +64,7 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
     name: "redis-server",
     argv: ["redis-server", config],
     logFile: options.logFile,
+    onSpawn: options.onSpawn,
     ready: () => pings(options.port, options.passwords.admin),
   });
   return { ...server, urlOf };

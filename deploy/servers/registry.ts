@@ -9,6 +9,8 @@ export interface RegistryOptions {
   readonly port: number;
   readonly password: string;
   readonly logFile: string;
+  /** Hears of the process before it answers. */
+  readonly onSpawn?: (pid: number) => void;
 }
 
 export interface RegistryServer extends Server {
@@ -44,6 +46,7 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryS
     name: "docker-registry",
     argv: ["docker-registry", "serve", config],
     logFile: options.logFile,
+    onSpawn: options.onSpawn,
     ready: async () => {
       const answer = await fetch(`http://${host}/v2/`, { headers: { authorization: `Basic ${basic}` } })
         .catch(() => null); // not up yet; startServer keeps asking, with a limit

@@ -24,7 +24,6 @@ export const PACKAGES: readonly Package[] = [
   { name: "iproute2", proof: "ip", why: "links and addresses of machines" },
   { name: "nftables", proof: "nft", why: "isolation of machines, NAT for their egress" },
   { name: "util-linux", proof: "unshare", why: "mounts, loop devices, namespaces" },
-  { name: "kmod", proof: "modprobe", why: "loads the kernel's overlay, tun and erofs modules" },
   { name: "xz-utils", proof: "xz", why: "unpacks the guest kernel" },
   { name: "zstd", proof: "zstd", why: "unpacks image layers" },
   { name: "ca-certificates", proof: "update-ca-certificates", why: "TLS to image registries" },
