@@ -4,8 +4,25 @@
  * is a GodwitError: `guest.protocol_error` (it spoke nonsense), `guest.timeout` (it did not answer), `guest.gone` (the
  * stream ended).
  */
+import http2, { type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
-import type { GuestExit, GuestListeners, GuestLogLine, GuestStatus } from "../../contract/guest-api.ts";
+import type { z } from "zod";
+import { GodwitError, messageOf, WireError } from "../../contract/errors.ts";
+import {
+  GUEST_BODY_BYTES_MAX,
+  GuestExit,
+  GuestListeners,
+  GuestLogLine,
+  GuestStatus,
+  LOG_LINE_BYTES_MAX,
+  SignalRequest,
+  StopRequest,
+} from "../../contract/guest-api.ts";
+import { splitLines } from "./split-lines.ts";
+
+export const CALL_TIMEOUT_MS = 5_000;
+/** One NDJSON line: a log line where each byte may have become a `\uXXXX` escape, and its frame. */
+const LOG_JSON_BYTES_MAX = LOG_LINE_BYTES_MAX * 6 + 512;
 
 export interface CallOptions {
   /** Cancels the call; it then rejects with the signal's reason. */
@@ -14,49 +31,212 @@ export interface CallOptions {
   readonly timeoutMs?: number | null;
 }
 
+interface Call {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly body?: unknown;
+}
+
 export class GuestClient {
   /** Resolves when the stream has ended or the peer broke the protocol; never rejects. */
   readonly closed: Promise<void>;
+  readonly #session: ClientHttp2Session;
+  readonly #stream: Duplex;
+  #failure: GodwitError | null = null;
 
-  constructor(_stream: Duplex) {
-    this.closed = Promise.resolve();
+  constructor(stream: Duplex) {
+    this.#stream = stream;
+    this.#session = http2.connect("http://guest", {
+      createConnection: () => stream,
+      settings: { enablePush: false },
+    });
+    this.closed = new Promise((resolve) => {
+      const end = (failure: GodwitError) => {
+        this.#failure ??= failure;
+        resolve();
+        this.close();
+      };
+      this.#session.on("error", (error) => end(protocolError(messageOf(error), error)));
+      this.#session.on("close", () => end(gone()));
+      this.#session.on("goaway", () => end(gone()));
+      stream.on("error", (error) => end(gone(error)));
+      stream.on("close", () => end(gone()));
+    });
   }
 
   /** With `waitMs` the guest answers once its phase is `running`, `failed` or `exited`, or that time is over. */
-  status(_options: CallOptions & { readonly waitMs?: number } = {}): Promise<GuestStatus> {
-    throw new Error("not written yet");
+  async status(options: CallOptions & { readonly waitMs?: number } = {}): Promise<GuestStatus> {
+    const wait = options.waitMs ?? 0;
+    const path = wait === 0 ? "/v1/status" : `/v1/status?wait_ms=${wait}`;
+    return parse(GuestStatus, await this.#call({ method: "GET", path }, options, CALL_TIMEOUT_MS + wait));
   }
 
   /** How the user's process ended; pending until it has. @default no limit of time */
-  exit(_options: CallOptions = {}): Promise<GuestExit> {
-    throw new Error("not written yet");
+  async exit(options: CallOptions = {}): Promise<GuestExit> {
+    return parse(GuestExit, await this.#call({ method: "GET", path: "/v1/exit" }, options, null));
   }
 
   /** Resolves when the guest has accepted to stop, not when it has. */
-  stop(_request: { signal: string; timeout_s: number }, _options: CallOptions = {}): Promise<void> {
-    throw new Error("not written yet");
+  async stop(request: z.infer<typeof StopRequest>, options: CallOptions = {}): Promise<void> {
+    await this.#call({ method: "POST", path: "/v1/stop", body: StopRequest.parse(request) }, options);
   }
 
-  signal(_name: string, _options: CallOptions = {}): Promise<void> {
-    throw new Error("not written yet");
+  async signal(name: string, options: CallOptions = {}): Promise<void> {
+    const body = SignalRequest.parse({ signal: name });
+    await this.#call({ method: "POST", path: "/v1/signals", body }, options);
   }
 
-  /** Lines from sequence number `from`, then live ones until the stream ends or `signal` aborts. */
-  logs(
-    _options: { readonly from?: number; readonly signal?: AbortSignal } = {},
-  ): AsyncIterable<GuestLogLine> {
-    throw new Error("not written yet");
-  }
-
-  listeners(_options: CallOptions = {}): Promise<GuestListeners> {
-    throw new Error("not written yet");
+  async listeners(options: CallOptions = {}): Promise<GuestListeners> {
+    return parse(GuestListeners, await this.#call({ method: "GET", path: "/v1/listeners" }, options));
   }
 
   /** Tells the guest that its exit is kept durably, so that it powers off at once. */
-  acknowledgeExit(_options: CallOptions = {}): Promise<void> {
-    throw new Error("not written yet");
+  async acknowledgeExit(options: CallOptions = {}): Promise<void> {
+    await this.#call({ method: "POST", path: "/v1/exit-ack" }, options);
+  }
+
+  /** Lines from sequence number `from`, then live ones until the stream ends or `signal` aborts. */
+  async *logs(
+    options: { readonly from?: number; readonly signal?: AbortSignal } = {},
+  ): AsyncGenerator<GuestLogLine, void, void> {
+    if (options.signal?.aborted) return;
+    const path = `/v1/logs?from=${options.from ?? 0}`;
+    const stream = this.#open({ method: "GET", path });
+    const abort = () => stream.close(http2.constants.NGHTTP2_CANCEL);
+    options.signal?.addEventListener("abort", abort, { once: true });
+    try {
+      await this.#statusOf(stream, path);
+      for await (const line of splitLines(stream, LOG_JSON_BYTES_MAX)) {
+        if (line !== "") yield parse(GuestLogLine, line);
+      }
+    } catch (error) {
+      if (options.signal?.aborted) return;
+      // An end of the whole stream is how logs end when the VM does; only nonsense is worth an error here.
+      if (this.#failure?.code === "guest.gone") return;
+      throw error instanceof GodwitError ? error : this.#failure ?? protocolError(messageOf(error), error);
+    } finally {
+      options.signal?.removeEventListener("abort", abort);
+      abort();
+    }
   }
 
   /** Ends the session and the stream under it. */
-  close(): void {}
+  close(): void {
+    this.#failure ??= gone();
+    this.#session.destroy();
+    this.#stream.destroy();
+  }
+
+  /** One call and its whole body, as text. */
+  async #call(call: Call, options: CallOptions, timeoutDefaultMs: number | null = CALL_TIMEOUT_MS) {
+    options.signal?.throwIfAborted();
+    const stream = this.#open(call);
+    const timeoutMs = options.timeoutMs === undefined ? timeoutDefaultMs : options.timeoutMs;
+    const limit = Promise.withResolvers<never>();
+    const timer = timeoutMs === null
+      ? null
+      : setTimeout(() => limit.reject(timedOut(call, timeoutMs)), timeoutMs);
+    const abort = () => limit.reject(options.signal?.reason);
+    options.signal?.addEventListener("abort", abort, { once: true });
+    try {
+      return await Promise.race([this.#read(stream, call.path), limit.promise]);
+    } finally {
+      if (timer !== null) clearTimeout(timer);
+      options.signal?.removeEventListener("abort", abort);
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+    }
+  }
+
+  #open(call: Call): ClientHttp2Stream {
+    if (this.#failure !== null) throw this.#failure;
+    try {
+      const stream = this.#session.request(
+        { ":method": call.method, ":path": call.path, "content-type": "application/json" },
+        { endStream: call.body === undefined },
+      );
+      stream.on("error", () => {}); // Whoever reads the stream meets the error there; unheard, it would end the agent.
+      if (call.body !== undefined) stream.end(JSON.stringify(call.body));
+      return stream;
+    } catch (error) {
+      throw gone(error);
+    }
+  }
+
+  async #read(stream: ClientHttp2Stream, path: string): Promise<string> {
+    const status = await this.#statusOf(stream, path);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    try {
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        if (bytes > GUEST_BODY_BYTES_MAX) {
+          throw protocolError(`its answer to ${path} is longer than ${GUEST_BODY_BYTES_MAX} bytes`);
+        }
+        chunks.push(chunk);
+      }
+    } catch (error) {
+      throw error instanceof GodwitError ? error : this.#failure ?? protocolError(messageOf(error), error);
+    }
+    const body = Buffer.concat(chunks).toString("utf8");
+    if (status < 400) return body;
+    const wire = tryParse(body, WireError);
+    throw wire === null
+      ? protocolError(`it answered ${path} with status ${status}`)
+      : GodwitError.fromWire(wire);
+  }
+
+  /** The response's status. Rejects when the stream or the session ends before one came. */
+  #statusOf(stream: ClientHttp2Stream, path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const failed = (error: unknown) =>
+        reject(this.#failure ?? protocolError(`${path}: ${messageOf(error)}`, error));
+      stream.once("response", (headers) => resolve(Number(headers[":status"] ?? 0)));
+      stream.once("error", failed);
+      stream.once("close", () => failed(new Error("the guest closed the exchange without an answer")));
+      void this.closed.then(() => failed(new Error("the connection ended")));
+    });
+  }
+}
+
+function tryParse<T extends z.ZodType>(body: string, schema: T): z.infer<T> | null {
+  try {
+    return schema.parse((JSON.parse(body) as { error?: unknown }).error);
+  } catch {
+    return null; // Not an error body of ours: the caller reports the status instead.
+  }
+}
+
+function parse<T extends z.ZodType>(schema: T, body: string): z.infer<T> {
+  try {
+    return schema.parse(JSON.parse(body));
+  } catch (error) {
+    throw protocolError(messageOf(error).slice(0, 512), error);
+  }
+}
+
+function protocolError(what: string, cause?: unknown): GodwitError {
+  return new GodwitError("guest.protocol_error", `The guest broke the control protocol: ${what}`, {
+    fault: "us",
+    hint: "the machine's console log tells what runs inside",
+    cause,
+  });
+}
+
+function gone(cause?: unknown): GodwitError {
+  return new GodwitError("guest.gone", "The guest's control connection has ended", {
+    fault: "us",
+    retryable: true,
+    cause,
+  });
+}
+
+function timedOut(call: Call, timeoutMs: number): GodwitError {
+  return new GodwitError(
+    "guest.timeout",
+    `The guest did not answer ${call.method} ${call.path} in ${timeoutMs} ms`,
+    {
+      fault: "us",
+      retryable: call.method === "GET",
+    },
+  );
 }

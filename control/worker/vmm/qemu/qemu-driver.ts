@@ -1,23 +1,167 @@
+/** VMs by QEMU, with KVM where a guest boots with it, else emulated. See README.md for its arguments and what it leaves. */
+import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { assert, GodwitError } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
+import { RUN_CONFIG_BYTES_MAX, type RunConfig } from "../../../contract/run-config.ts";
+import { consoleSize } from "../console-file.ts";
 import type { Vm, VmmDriver, VmmProbe, VmSpec } from "../driver.ts";
+import { lastLines } from "../exit-reason.ts";
+import { identify, killAndWait } from "../host-process.ts";
+import { allQemusOf, findQemu, machineIdsUnder, writeRecord } from "./find-qemu.ts";
+import { QEMU, qemuArguments } from "./qemu-arguments.ts";
+import { type QemuPaths, qemuPaths } from "./qemu-paths.ts";
+import { probeQemu } from "./qemu-probe.ts";
+import { QemuVm } from "./qemu-vm.ts";
+
+const QMP_RETRY_MS = 5;
+const QMP_WAIT_MS_MAX = 15_000;
+const SECTOR_BYTES = 512;
 
 export class QemuDriver implements VmmDriver {
   readonly name = "qemu";
   readonly linkKind = "tap";
-  constructor(readonly guest: WorkerConfig["guest"]) {}
+  readonly #guest: WorkerConfig["guest"];
+  #probe: Promise<VmmProbe> | null = null;
+
+  constructor(guest: WorkerConfig["guest"]) {
+    this.#guest = guest;
+  }
+
   probe(): Promise<VmmProbe> {
-    throw new Error("not written yet");
+    return this.#probe ??= probeQemu(this.#guest);
   }
-  start(_spec: VmSpec): Promise<Vm> {
-    throw new Error("not written yet");
+
+  async start(spec: VmSpec): Promise<Vm> {
+    const running = await this.adopt(spec);
+    if (running !== null) return running;
+    const { usable, acceleration, note } = await this.probe();
+    if (!usable || acceleration === "none") {
+      throw new GodwitError("vmm.not_usable", `Cannot start machine ${spec.machineId}: ${note}`, {
+        fault: "us",
+      });
+    }
+    const paths = qemuPaths(spec);
+    this.#requireFiles(spec);
+    mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
+    mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
+    removeFiles(paths);
+    writeRunConfig(paths.runConfig, spec.runConfig);
+    const vm = spawnQemu(spec, paths, [QEMU, ...qemuArguments(spec, this.#guest, paths, acceleration)]);
+    await untilItRuns(vm, spec);
+    return vm;
   }
-  adopt(_spec: VmSpec): Promise<Vm | null> {
-    throw new Error("not written yet");
+
+  async adopt(spec: VmSpec): Promise<Vm | null> {
+    const paths = qemuPaths(spec);
+    const record = findQemu(spec, paths.record);
+    if (record === null) return null;
+    writeRecord(paths.record, record);
+    const vm = new QemuVm({ spec, paths, record, status: null });
+    // Not waited for: another client may hold QMP, and without it the end is still seen in /proc, only less quickly.
+    void vm.connectQmp().catch(() => false);
+    return vm;
   }
-  clean(_spec: Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">): Promise<void> {
-    throw new Error("not written yet");
+
+  async clean(spec: Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">): Promise<void> {
+    await Promise.all(allQemusOf(spec).map(killAndWait));
+    removeFiles(qemuPaths(spec));
+    try {
+      rmdirSync(spec.runFolder);
+    } catch (error) {
+      // Gone, or files of others lie in it: those are theirs to remove.
+      if (!["ENOENT", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    }
   }
-  list(_prefix: string): Promise<string[]> {
-    throw new Error("not written yet");
+
+  list(prefix: string): Promise<string[]> {
+    return Promise.resolve(machineIdsUnder(prefix));
+  }
+
+  #requireFiles(spec: VmSpec): void {
+    const { kernel_file, initramfs_file, init_drive_file } = this.#guest;
+    for (const file of [kernel_file, initramfs_file, init_drive_file, spec.imageFile, spec.layerFile]) {
+      if (existsSync(file)) continue;
+      throw new GodwitError(
+        "vmm.file_missing",
+        `Cannot start machine ${spec.machineId}: ${file} is missing`,
+        {
+          fault: "us",
+          hint: "files of the guest are made by `bun run images`; an image is made again by a new deploy",
+        },
+      );
+    }
+  }
+}
+
+/** The drive of `DRIVES.config`: JSON, NUL-padded to whole sectors. It holds secrets. */
+function writeRunConfig(file: string, runConfig: RunConfig): void {
+  const json = Buffer.from(JSON.stringify({ ...runConfig, mode: "vm" } satisfies RunConfig));
+  assert(json.length <= RUN_CONFIG_BYTES_MAX, `run configuration of ${json.length} bytes is above its bound`);
+  const drive = Buffer.alloc(Math.ceil(json.length / SECTOR_BYTES) * SECTOR_BYTES);
+  json.copy(drive);
+  writeFileSync(file, drive, { mode: 0o600 });
+}
+
+/** In a session of its own, so that no signal to the agent's group reaches it and it outlives the agent. */
+function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
+  const consoleFrom = consoleSize(spec.folder);
+  const output = openSync(paths.output, "w", 0o600);
+  const child = Bun.spawn(argv, {
+    cwd: spec.folder,
+    stdin: "ignore",
+    stdout: output,
+    stderr: output,
+    detached: true,
+  });
+  closeSync(output);
+  child.unref();
+  const identity = identify(child.pid);
+  const record = { pid: child.pid, start_time: identity?.start_time ?? "", console_from: consoleFrom };
+  // It may have ended already: then there is nothing to find later, and its status tells why.
+  if (identity !== null) writeRecord(paths.record, record);
+  return new QemuVm({ spec, paths, record, status: child.exited });
+}
+
+/** QEMU greets on QMP once it took all its arguments and opened all its files. */
+async function untilItRuns(vm: QemuVm, spec: VmSpec): Promise<void> {
+  let ended = false;
+  const exited = vm.exited.then(() => ended = true);
+  for (let waited = 0; waited < QMP_WAIT_MS_MAX; waited += QMP_RETRY_MS) {
+    const connected = await Promise.race([vm.connectQmp(), exited.then(() => null)]).catch(() =>
+      ended ? null : false
+    );
+    if (connected === true) return;
+    if (ended || connected === null) break;
+    await delay(QMP_RETRY_MS);
+  }
+  await vm.kill();
+  throw startFailure(spec, lastLines(vm.output()));
+}
+
+function startFailure(spec: VmSpec, said: string): GodwitError {
+  const [what, hint] = said.includes("could not configure /dev/net/tun") && spec.link !== null
+    ? [`the tap ${spec.link.name} is in use or gone`, "see which process holds it: `ip -details link`"]
+    : said.includes('Failed to get "write" lock')
+    ? [
+      `its layer ${spec.layerFile} is in use by another VM`,
+      "find it with `ps`: its arguments name the machine",
+    ]
+    : said.includes("cannot set up guest memory") || said.includes("Cannot allocate memory")
+    ? [
+      `the host has no ${spec.guest.memory_mb} MB left for it`,
+      "stop other machines or choose a smaller guest",
+    ]
+    : ["QEMU ended at once", "its log is qemu.log in the machine's folder"];
+  return new GodwitError("vmm.start_failed", `Cannot start machine ${spec.machineId}: ${what} (${said})`, {
+    fault: "us",
+    retryable: true,
+    hint,
+  });
+}
+
+function removeFiles(paths: QemuPaths): void {
+  for (const file of [paths.control, paths.qmp, paths.record, `${paths.record}.new`, paths.runConfig]) {
+    rmSync(file, { force: true });
   }
 }

@@ -1,0 +1,74 @@
+/**
+ * Finds the QEMU process of a machine after the agent lost it. The record in the run folder is the quick way; /proc is
+ * the sure one, for a crash between the spawn and the record. Either way the process's own arguments must name the
+ * machine and its folder, so that no stranger is ever adopted or killed.
+ */
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { z } from "zod";
+import { consoleFile } from "../console-file.ts";
+import type { VmSpec } from "../driver.ts";
+import { allPids, argumentsOf, identify, type ProcessIdentity } from "../host-process.ts";
+import { nameOf } from "./qemu-arguments.ts";
+
+const Record = z.object({
+  pid: z.number().int().min(1),
+  start_time: z.string(),
+  /** Where this boot's part of the console file begins. */
+  console_from: z.number().int().min(0),
+});
+export type QemuRecord = z.infer<typeof Record>;
+
+type Named = Pick<VmSpec, "machineId" | "prefix" | "folder">;
+
+export function writeRecord(file: string, record: QemuRecord): void {
+  writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600 });
+  renameSync(`${file}.new`, file);
+}
+
+/** Where a process is found without a record, its console is taken from the start: older boots may show in it. */
+export function findQemu(spec: Named, recordFile: string): QemuRecord | null {
+  const record = readRecord(recordFile);
+  if (
+    record !== null && identify(record.pid)?.start_time === record.start_time && isQemuOf(spec, record.pid)
+  ) {
+    return record;
+  }
+  const process = allQemusOf(spec)[0];
+  return process === undefined ? null : { ...process, console_from: 0 };
+}
+
+/** More than one only where two starts raced; the layer's lock lets just one of them live. */
+export function allQemusOf(spec: Named): ProcessIdentity[] {
+  return allPids().filter((pid) => isQemuOf(spec, pid)).flatMap((pid) => identify(pid) ?? []);
+}
+
+export function machineIdsUnder(prefix: string): string[] {
+  const ids = new Set<string>();
+  for (const pid of allPids()) {
+    const match = /^godwit-([0-9a-f]{14}),process=(gw[0-9a-f]{6})$/.exec(valueOf(argumentsOf(pid), "-name"));
+    if (match?.[1] !== undefined && match[2] === prefix) ids.add(match[1]);
+  }
+  return [...ids];
+}
+
+function isQemuOf(spec: Named, pid: number): boolean {
+  const argv = argumentsOf(pid);
+  if (valueOf(argv, "-name") !== nameOf(spec)) return false;
+  return argv.some((argument) =>
+    argument.includes(`path=${consoleFile(spec.folder).replaceAll(",", ",,")},`)
+  );
+}
+
+function valueOf(argv: string[], option: string): string {
+  const at = argv.indexOf(option);
+  return at === -1 ? "" : argv[at + 1] ?? "";
+}
+
+function readRecord(file: string): QemuRecord | null {
+  if (!existsSync(file)) return null;
+  try {
+    return Record.parse(JSON.parse(readFileSync(file, "utf8")));
+  } catch {
+    return null; // Another version's record, or none: /proc still tells.
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Finds out what accelerates VMs here. /dev/kvm that opens proves nothing (nested and paravirtual hosts have one that
+ * cannot boot a guest), so KVM counts only after it booted the guest's kernel to a word from user space. TCG needs no
+ * proof: it is in the binary or it is not.
+ */
+import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { messageOf } from "../../../contract/errors.ts";
+import type { WorkerConfig } from "../../../contract/process-config.ts";
+import type { VmmProbe } from "../driver.ts";
+import { lastLines } from "../exit-reason.ts";
+import { hostCommand } from "../host-command.ts";
+import { type Acceleration, kernelCommandLine, QEMU, vmArguments } from "./qemu-arguments.ts";
+
+type GuestFiles = Pick<WorkerConfig["guest"], "kernel_file" | "initramfs_file">;
+
+const PROBE_BOOT_MS_MAX = 8_000;
+const PROBE_MEMORY_MB = 128;
+const PROBE_WORD = "godwit-probe-ok";
+
+export async function probeQemu(guest: GuestFiles): Promise<VmmProbe> {
+  for (const file of [guest.kernel_file, guest.initramfs_file]) {
+    if (!existsSync(file)) return unusable(`${file} is missing; run \`bun run images\``);
+  }
+  let accelerators: string[];
+  try {
+    accelerators = (await hostCommand([QEMU, "-accel", "help"], { purpose: "ask QEMU for its accelerators" }))
+      .split("\n").map((line) => line.trim());
+  } catch (error) {
+    return unusable(messageOf(error));
+  }
+  const kvm = accelerators.includes("kvm") ? await kvmObstacle(guest) : "this QEMU is built without it";
+  if (kvm === null) return { usable: true, acceleration: "kvm", note: "KVM booted a guest" };
+  if (!accelerators.includes("tcg")) return unusable(`no KVM (${kvm}) and QEMU is built without TCG`);
+  return {
+    usable: true,
+    acceleration: "tcg",
+    note: `no KVM (${kvm}): guests are emulated (TCG), several times slower`,
+  };
+}
+
+function unusable(note: string): VmmProbe {
+  return { usable: false, acceleration: "none", note };
+}
+
+/** Why KVM cannot be used, or null where it can. */
+async function kvmObstacle(guest: GuestFiles): Promise<string | null> {
+  try {
+    accessSync("/dev/kvm", constants.R_OK | constants.W_OK);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT"
+      ? "there is no /dev/kvm"
+      : "/dev/kvm is not ours to open";
+  }
+  return await probeBoot(guest, "kvm");
+}
+
+/**
+ * Boots the guest's kernel and lets busybox of its initramfs say one word, after which the kernel finds init gone and
+ * reboots, which ends QEMU. Null where the word came; else why not.
+ */
+export async function probeBoot(guest: GuestFiles, acceleration: Acceleration): Promise<string | null> {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-probe-"));
+  const consoleFile = join(folder, "console.log");
+  // A QEMU that meets a broken KVM aborts: no core file for that.
+  const child = Bun.spawn(
+    ["prlimit", "--core=0", QEMU, ...probeArguments(guest, acceleration, consoleFile)],
+    {
+      cwd: folder,
+      stdin: "ignore",
+      stdout: "ignore",
+      stderr: "pipe",
+      timeout: PROBE_BOOT_MS_MAX,
+      killSignal: "SIGKILL",
+    },
+  );
+  try {
+    const [status, stderr] = await Promise.all([child.exited, new Response(child.stderr).text()]);
+    if (existsSync(consoleFile) && readFileSync(consoleFile, "utf8").includes(PROBE_WORD)) return null;
+    return child.signalCode === "SIGKILL"
+      ? `a probe guest said nothing within ${PROBE_BOOT_MS_MAX} ms`
+      : `a probe guest did not boot: QEMU ended with status ${status}: ${lastLines(stderr)}`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function probeArguments(guest: GuestFiles, acceleration: Acceleration, consoleFile: string): string[] {
+  return [
+    ...["-name", "godwit-probe"],
+    ...vmArguments("microvm", acceleration),
+    ...["-m", `${PROBE_MEMORY_MB}M`],
+    ...["-kernel", guest.kernel_file],
+    ...["-initrd", guest.initramfs_file],
+    ...["-append", `${kernelCommandLine("microvm", acceleration)} rdinit=/bin/busybox -- echo ${PROBE_WORD}`],
+    ...["-serial", `file:${consoleFile}`],
+  ];
+}
