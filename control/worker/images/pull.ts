@@ -1,0 +1,96 @@
+/**
+ * The spine: from a resolved manifest to a published base. Everything happens in one work folder on the disk of the store;
+ * the last step is one rename. Whatever fails, the work folder goes, here or when the store is next opened.
+ */
+import { chmodSync } from "node:fs";
+import { mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { assert } from "../../contract/errors.ts";
+import { makeBase } from "./base-file.ts";
+import { checkImage } from "./check-image.ts";
+import { diskFull, isDiskFull } from "./disk-full.ts";
+import type { EntryLimits } from "./layer-entries.ts";
+import { imageConfigOf, type Platform } from "./manifest.ts";
+import { BASE_FILE, folderName, type ImageRecord, RECORD_FILE } from "./record.ts";
+import { checkManifest, type ResolvedImage } from "./resolve.ts";
+import type { ImageSource } from "./source.ts";
+import { unpackImage } from "./unpack.ts";
+
+export interface PullPlace {
+  /** Of published images. */
+  readonly images: string;
+  /** Of work in progress, on the same file system. */
+  readonly work: string;
+  readonly run: string;
+}
+
+export async function pullImage(
+  ref: string,
+  image: ResolvedImage,
+  source: ImageSource,
+  place: PullPlace,
+  limits: EntryLimits,
+  platform: Platform,
+  onProgress: (message: string) => void,
+): Promise<ImageRecord> {
+  checkManifest(ref, image.manifest, limits.bytesMax);
+  const work = await mkdtemp(join(place.work, "pull-"));
+  let stage = "fetch";
+  let bytes = image.manifest.layers.reduce((sum, layer) => sum + layer.size, 0);
+  const enter = (name: string, message: string) => {
+    stage = name;
+    onProgress(message);
+  };
+  try {
+    const [blobs, root, out, temp] = await folders(work, "blobs", "root", "out", "temp");
+
+    enter("fetch", `fetching ${image.manifest.layers.length} layers, ${megabytes(bytes)}`);
+    await source.fetchBlobs(image.digest, [image.manifest.config, ...image.manifest.layers], blobs);
+
+    enter("check", "checking layers");
+    const checked = await checkImage(ref, image.manifest, blobs, limits, platform);
+    bytes = checked.bytes;
+
+    enter("unpack", `unpacking ${megabytes(bytes)}`);
+    const unpacking = { blobs, layout: join(work, "layout"), root, run: place.run, temp };
+    await unpackImage(ref, image.manifest.config, checked, unpacking);
+
+    enter("make the base of", "making the base");
+    const file = join(out, BASE_FILE);
+    const size = await makeBase(ref, image.digest, root, file, { run: place.run, temp });
+    chmodSync(file, 0o444);
+
+    const record: ImageRecord = {
+      schema: 1,
+      digest: image.digest,
+      index_digests: image.indexDigest === null ? [] : [image.indexDigest],
+      config: imageConfigOf(checked.config),
+      size_bytes: size,
+    };
+    await publish(out, record, place.images);
+    return record;
+  } catch (error) {
+    throw isDiskFull(error) ? diskFull(ref, stage, place.work, bytes) : error;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+async function publish(out: string, record: ImageRecord, images: string): Promise<void> {
+  await writeFile(join(out, RECORD_FILE), JSON.stringify(record), { mode: 0o600, flush: true });
+  await rename(out, join(images, folderName(record.digest)));
+  const folder = await open(images, "r");
+  await folder.sync().finally(() => folder.close());
+}
+
+async function folders(work: string, ...names: string[]): Promise<[string, string, string, string]> {
+  const made = names.map((name) => join(work, name));
+  for (const folder of made) await mkdir(folder, { mode: 0o700 });
+  const [a, b, c, d] = made;
+  assert(a !== undefined && b !== undefined && c !== undefined && d !== undefined, "four work folders");
+  return [a, b, c, d];
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1_048_576).toFixed(1)} MB`;
+}
