@@ -3,31 +3,17 @@
  * the sure one, for a crash between the spawn and the record. Either way the process's own arguments must name the
  * machine and its folder, so that no stranger is ever adopted or killed.
  */
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { z } from "zod";
 import { consoleFile } from "../console-file.ts";
 import type { VmSpec } from "../driver.ts";
 import { allPids, argumentsOf, identify, type ProcessIdentity } from "../host-process.ts";
+import { type ProcessRecord, readLiveRecord } from "../process-record.ts";
 import { nameOf } from "./qemu-arguments.ts";
-
-const Record = z.object({
-  pid: z.number().int().min(1),
-  start_time: z.string(),
-  /** Where this boot's part of the console file begins. */
-  console_from: z.number().int().min(0),
-});
-export type QemuRecord = z.infer<typeof Record>;
 
 type Named = Pick<VmSpec, "machineId" | "prefix" | "folder">;
 
-export function writeRecord(file: string, record: QemuRecord): void {
-  writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-}
-
 /** Where a process is found without a record, its console is taken from the start: older boots may show in it. */
-export function findQemu(spec: Named, recordFile: string): QemuRecord | null {
-  const record = readRecord(recordFile);
+export function findQemu(spec: Named, recordFile: string): ProcessRecord | null {
+  const record = readLiveRecord(recordFile);
   if (
     record !== null && identify(record.pid)?.start_time === record.start_time && isQemuOf(spec, record.pid)
   ) {
@@ -62,13 +48,4 @@ function isQemuOf(spec: Named, pid: number): boolean {
 function valueOf(argv: string[], option: string): string {
   const at = argv.indexOf(option);
   return at === -1 ? "" : argv[at + 1] ?? "";
-}
-
-function readRecord(file: string): QemuRecord | null {
-  if (!existsSync(file)) return null;
-  try {
-    return Record.parse(JSON.parse(readFileSync(file, "utf8")));
-  } catch {
-    return null; // Another version's record, or none: /proc still tells.
-  }
 }

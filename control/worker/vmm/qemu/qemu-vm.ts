@@ -7,7 +7,7 @@ import type { Vm, VmExit, VmSpec } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
 import { goneOf, killAndWait } from "../host-process.ts";
 import { Qmp, type QmpEvent } from "../qmp.ts";
-import type { QemuRecord } from "./find-qemu.ts";
+import type { ProcessRecord } from "../process-record.ts";
 import type { QemuPaths } from "./qemu-paths.ts";
 
 /** QMP's end wakes the watch at once; this is for a QMP socket that somebody else holds. */
@@ -17,7 +17,7 @@ const GREETING_MS_MAX = 10_000;
 export interface QemuVmInput {
   readonly spec: Pick<VmSpec, "machineId" | "folder">;
   readonly paths: QemuPaths;
-  readonly record: QemuRecord;
+  readonly record: ProcessRecord;
   /** Exit status of our own child; null where the process was adopted. */
   readonly status: Promise<number> | null;
 }

@@ -1,0 +1,39 @@
+/** The container's root, made on the host: image and layer by loop, an overlay of both. umount frees the loop devices. */
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { VmSpec } from "../driver.ts";
+import { hostCommand } from "../host-command.ts";
+import type { RuncPaths } from "./runc-paths.ts";
+
+export async function mountRootfs(spec: VmSpec, paths: RuncPaths): Promise<void> {
+  const purpose = `mount the root of machine ${spec.machineId}`;
+  for (const point of [paths.image, paths.layer, paths.rootfs]) {
+    mkdirSync(point, { recursive: true, mode: 0o755 });
+  }
+  await Promise.all([
+    hostCommand(["mount", "-o", "loop,ro,nodev", spec.imageFile, paths.image], { purpose }),
+    hostCommand(["mount", "-o", "loop,nodev", spec.layerFile, paths.layer], { purpose }),
+  ]);
+  const upper = join(paths.layer, "upper");
+  const work = join(paths.layer, "work");
+  mkdirSync(upper, { recursive: true, mode: 0o755 });
+  mkdirSync(work, { recursive: true, mode: 0o700 });
+  const options = `nodev,lowerdir=${paths.image},upperdir=${upper},workdir=${work}`;
+  await hostCommand(["mount", "-t", "overlay", "-o", options, paths.kernelName, paths.rootfs], { purpose });
+}
+
+/** Unmounts all that is mounted below the folder, the last mounted first. */
+export async function unmountBelow(folder: string, machineId: string): Promise<void> {
+  for (const point of mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), folder).reverse()) {
+    await hostCommand(["umount", point], { purpose: `unmount the root of machine ${machineId}` });
+  }
+}
+
+/** Field 5 of each line of mountinfo (proc(5)), where blanks are written as octal escapes. */
+export function mountPointsBelow(mountinfo: string, folder: string): string[] {
+  return mountinfo.split("\n")
+    .map((line) =>
+      (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(parseInt(code, 8)))
+    )
+    .filter((point) => point.startsWith(`${folder}/`));
+}

@@ -1,0 +1,51 @@
+/** A running container. Its init is no child of the agent (runc hands it over), so its end is seen in /proc. */
+import type { Duplex } from "node:stream";
+import { readConsoleTail } from "../console-file.ts";
+import { openControlStream } from "../control-stream.ts";
+import type { Vm, VmExit, VmSpec } from "../driver.ts";
+import { exitReason } from "../exit-reason.ts";
+import { goneOf, killAndWait } from "../host-process.ts";
+import type { RuncPaths } from "./runc-paths.ts";
+import type { ProcessRecord } from "../process-record.ts";
+
+const GONE_POLL_MS = 100;
+
+export class RuncVm implements Vm {
+  readonly machineId: string;
+  readonly pid: number;
+  readonly exited: Promise<VmExit>;
+  readonly #detached = new AbortController();
+
+  constructor(
+    readonly spec: Pick<VmSpec, "machineId" | "folder">,
+    readonly paths: RuncPaths,
+    readonly record: ProcessRecord,
+  ) {
+    this.machineId = spec.machineId;
+    this.pid = record.pid;
+    this.exited = this.#watch();
+  }
+
+  openControl(signal: AbortSignal): Promise<Duplex> {
+    return openControlStream(this.paths.controlSocket, this.exited, signal);
+  }
+
+  /** The end of a PID namespace's first process ends all of it. */
+  async kill(): Promise<void> {
+    await killAndWait(this.record);
+  }
+
+  consoleTail(): Promise<string> {
+    return Promise.resolve(readConsoleTail(this.spec.folder));
+  }
+
+  detach(): void {
+    this.#detached.abort();
+  }
+
+  async #watch(): Promise<VmExit> {
+    await goneOf(this.record, GONE_POLL_MS, this.#detached.signal);
+    const console = readConsoleTail(this.spec.folder, this.record.console_from);
+    return { vmmStatus: null, reason: exitReason({ console, vmmStatus: null, vmmOutput: "", event: null }) };
+  }
+}
