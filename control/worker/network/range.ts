@@ -3,7 +3,7 @@
  * stacks on one host differ; the next free one where something on the host has the first choice already.
  */
 import { GodwitError } from "../../contract/errors.ts";
-import { formatAddress4, parseRange4 } from "./link.ts";
+import { formatAddress4 } from "./link.ts";
 
 /** RFC 1918's middle range, of which home and office networks use the least. */
 const pool = { base: 0xac100000, bits: 12 };
@@ -59,11 +59,8 @@ export async function takenRoutes(): Promise<string[]> {
 
 function spanOf(route: string): { first: number; last: number } {
   const [address, bits] = route.split("/");
-  const { base } = parseRange4(
-    `${address}/31`.replace(/\d+\/31$/, (last) => `${Number.parseInt(last) & ~1}/31`),
-  );
-  const size = 2 ** (32 - Number(bits ?? 32));
-  return { first: base, last: base + size - 1 };
+  const value = address!.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  return { first: value, last: value + 2 ** (32 - Number(bits ?? 32)) - 1 };
 }
 
 /** RFC 4193: fd, then 40 bits that are unlikely to meet another's. */
