@@ -19,6 +19,9 @@
  *                                          can be reached without a new request; 408 `machine.wait_timeout`
  *   GET    /v1/machines/ID/listeners       GuestListeners
  *   GET    /v1/machines/ID/logs?tail=N     { lines: LogLine[] } the worker's own bounded memory of last lines
+ *   POST   /v1/shutdown                    ShutdownRequest → ShutdownAnswer; stops all machines, remembers which of them ran
+ *                                          (the next agent starts those again) and takes no new work: 503
+ *                                          `worker.shutting_down`
  *   GET    /metrics                        Prometheus text
  */
 import { z } from "zod";
@@ -73,6 +76,15 @@ export const StopBody = z.object({
   timeout_s: z.number().int().min(0).max(300).nullable().default(null),
 });
 export type StopBody = z.infer<typeof StopBody>;
+
+export const ShutdownRequest = z.object({ timeout_s: z.number().int().min(0).max(600).default(60) });
+export type ShutdownRequest = z.infer<typeof ShutdownRequest>;
+export const ShutdownAnswer = z.object({
+  stopped: z.number().int(),
+  /** Machines that were not at rest when the time was over. */
+  left: z.array(MachineId),
+});
+export type ShutdownAnswer = z.infer<typeof ShutdownAnswer>;
 
 export const MachineList = z.object({ machines: z.array(MachineView) });
 

@@ -38,6 +38,8 @@ export interface EngineOptions {
   readonly onBoundary?: Boundary | undefined;
   /** Told of each failed try, for the log and the metrics. */
   readonly onFailure?: ((kind: Kind, machineId: string, step: string, error: unknown) => void) | undefined;
+  /** Told when an operation has ended and another may begin. */
+  readonly onEnd?: ((kind: Kind, machineId: string, outcome: Outcome) => void) | undefined;
 }
 
 /** How an operation ended: null well, else the error. */
@@ -132,7 +134,11 @@ export class Engine {
         this.#options.onFailure?.(operation.kind, row.machine_id, "engine", error);
         return asGodwitError(operation.kind, row.machine_id, "engine", error);
       })
-      .finally(() => this.#forget(row.machine_id, active));
+      .then((ended) => {
+        this.#forget(row.machine_id, active);
+        this.#options.onEnd?.(operation.kind, row.machine_id, ended);
+        return ended;
+      });
     const active: Active = { abort, outcome };
     this.#active.set(row.machine_id, active);
     return outcome;
@@ -150,7 +156,9 @@ export class Engine {
       const first = operation.resumeAt === "first" ? 0 : row.step;
       const failure = await this.#forward(operation, row, context, first);
       if (signal.aborted) return superseded(operation.kind, row.machine_id);
-      if (failure === null) return await this.#settle(operation, row, () => operation.done(context), null);
+      if (failure === null) {
+        return await this.#settle(operation, row, signal, () => operation.done(context), null);
+      }
       ({ error, at: failedAt } = failure);
       if (operation.onFailure === "undo") {
         const { store } = this.#options;
@@ -164,7 +172,7 @@ export class Engine {
     if (operation.onFailure === "undo") await this.#backward(operation, row, context, failedAt);
     if (signal.aborted) return superseded(operation.kind, row.machine_id);
     const reason = error;
-    return await this.#settle(operation, row, () => operation.failed(context, reason), reason);
+    return await this.#settle(operation, row, signal, () => operation.failed(context, reason), reason);
   }
 
   async #forward(
@@ -226,9 +234,16 @@ export class Engine {
     }
   }
 
-  async #settle(operation: Operation, row: OperationRow, end: () => void, error: Outcome): Promise<Outcome> {
+  async #settle(
+    operation: Operation,
+    row: OperationRow,
+    signal: AbortSignal,
+    end: () => void,
+    error: Outcome,
+  ): Promise<Outcome> {
     const { store, onBoundary } = this.#options;
     await onBoundary?.(operation.kind, SETTLE, "before");
+    if (signal.aborted) return superseded(operation.kind, row.machine_id);
     store.write(() => {
       end();
       setStatus(store, row.id, error === null ? "done" : "failed", error);

@@ -1,0 +1,164 @@
+/** The worker agent, one a host: what it opens, in which order, and how it leaves. README.md tells a machine's life. */
+import { mkdir } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { messageOf } from "../contract/errors.ts";
+import type { WorkerConfig } from "../contract/process-config.ts";
+import { workerApp } from "./api/app.ts";
+import { listen } from "./api/listen.ts";
+import { pause } from "./backoff.ts";
+import { type Host, machinesFolder } from "./host.ts";
+import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
+import { openImageStore } from "./images/image-store.ts";
+import { Logs } from "./logs.ts";
+import { Metrics } from "./metrics.ts";
+import { Network } from "./network/network.ts";
+import { publishHost } from "./offers.ts";
+import { create } from "./operations/create.ts";
+import { destroy } from "./operations/destroy.ts";
+import { Engine } from "./operations/engine.ts";
+import type { Boundary } from "./operations/operation.ts";
+import { start } from "./operations/start.ts";
+import { stop } from "./operations/stop.ts";
+import { Outbox } from "./outbox.ts";
+import { recover } from "./recover.ts";
+import { connectRedis } from "./redis.ts";
+import { register } from "./registration.ts";
+import { Requests } from "./requests.ts";
+import { findMachine } from "./store/machines.ts";
+import { Store } from "./store/store.ts";
+import { chooseDriver } from "./vmm/choose.ts";
+import type { Watcher } from "./watch.ts";
+import { Watchers } from "./watchers.ts";
+
+export interface AgentOptions {
+  readonly config: WorkerConfig;
+  readonly log: Logger;
+  /** Tests stop the process at the boundaries of operations. */
+  readonly onBoundary?: Boundary;
+}
+
+export interface Agent {
+  /** Leaves: ends all waits, lets go of the VMs, which live on, and keeps what is unfinished for the next agent. */
+  stop(): Promise<void>;
+}
+
+export async function startAgent({ config, log, onBoundary }: AgentOptions): Promise<Agent> {
+  await mkdir(machinesFolder(config), { recursive: true, mode: 0o700 });
+  await mkdir(join(config.run_folder, "machines"), { recursive: true, mode: 0o700 });
+  const { driver, probe } = await chooseDriver(config);
+  const store = new Store({
+    file: join(config.state_folder, "worker.sqlite"),
+    host_id: config.host_id,
+    region: config.region,
+    vmm: driver.name,
+    now: Date.now,
+  });
+  const metrics = new Metrics();
+  const stateRedis = connectRedis(config.redis_url, (error) => log.warn({ err: error }, "redis is away"));
+  const logRedis = connectRedis(config.redis_url, () => {});
+  const host = await openHost();
+  const engine = new Engine({
+    store,
+    operations: [create(host), start(host), stop(host), destroy(host)],
+    bootsMax: Math.max(2, availableParallelism()),
+    random: Math.random,
+    onBoundary,
+    onFailure: (kind, machine, step, error) => {
+      metrics.stepFailures.inc({ kind, step });
+      log.warn({ kind, machine, step, err: error }, "a step failed");
+    },
+    onEnd: (kind, machine, outcome) => {
+      metrics.operations.inc({ kind, outcome: outcome?.code ?? "done" });
+      log.info({ kind, machine, outcome: outcome?.message ?? "done" }, "operation ended");
+      followRun(machine);
+    },
+  });
+  const requests = new Requests(host, engine);
+  const outbox = new Outbox({
+    redis: stateRedis,
+    store,
+    metrics,
+    random: Math.random,
+    onFailure: (error) => log.warn({ reason: messageOf(error) }, "cannot publish; will try again"),
+  });
+
+  host.logs.start();
+  outbox.start();
+  publishHost(host);
+  await host.network.prepare();
+  const recovery = await recover(host, engine, requests, followExit);
+  log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
+  const listener = listen(workerApp(host, requests), config.listen_socket);
+  const leaving = new AbortController();
+  const tasks = [register(host, Math.random, leaving.signal), keepHouseForever(leaving.signal)];
+
+  return {
+    stop: async () => {
+      leaving.abort();
+      await listener.stop();
+      await engine.halt();
+      host.watchers.closeAll();
+      await Promise.all([...tasks, outbox.stop(), host.logs.stop()]);
+      stateRedis.disconnect();
+      logRedis.disconnect();
+      store.close();
+    },
+  };
+
+  async function openHost(): Promise<Host> {
+    const images = await openImageStore({
+      ...config.images,
+      folder: join(config.state_folder, "images"),
+      runFolder: join(config.run_folder, "images"),
+    });
+    const logs = new Logs({
+      redis: logRedis,
+      store,
+      region: config.region,
+      metrics,
+      random: Math.random,
+      appOf: (machineId) => findMachine(store, machineId)?.spec.app_id ?? null,
+    });
+    const watchers = new Watchers({
+      logsFrom: (machineId) => logs.nextSeq(machineId),
+      onLine: (machineId, line) => logs.guest(machineId, line),
+      onTrouble: (machine, error) => {
+        metrics.guestReconnects.inc();
+        log.debug({ machine, reason: messageOf(error) }, "the guest's stream broke");
+      },
+      random: Math.random,
+    });
+    const network = new Network({ prefix: config.prefix, ...config.network });
+    return { config, store, driver, probe, network, images, watchers, logs, metrics, log };
+  }
+
+  /** After each operation: a machine that runs is followed to its end. */
+  function followRun(machineId: string): void {
+    const watcher = host.watchers.find(machineId);
+    if (watcher !== null && findMachine(store, machineId)?.state === "started") {
+      followExit(machineId, watcher);
+    }
+  }
+
+  function followExit(machineId: string, watcher: Watcher): void {
+    void watcher.exit.then(async (exit) => {
+      if (leaving.signal.aborted || findMachine(store, machineId)?.state !== "started") return;
+      const reason = exit === null ? (await watcher.gone).reason ?? "the VM ended without telling how" : null;
+      if (!leaving.signal.aborted) void requests.ended(machineId, exit, reason);
+    });
+  }
+
+  async function keepHouseForever(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await keepHouse(host, engine, requests);
+      } catch (error) {
+        // Of no machine's concern: the next round tries again.
+        log.error({ err: error }, "housekeeping failed");
+      }
+      await pause(HOUSEKEEPING_INTERVAL_MS, signal);
+    }
+  }
+}

@@ -1,0 +1,33 @@
+/** HTTP statuses of errors: by code where the contract names one, else by whose fault it is. */
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { type Fault, GodwitError, messageOf } from "../../contract/errors.ts";
+
+const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
+  "machine.not_found": 404,
+  "machine.busy": 409,
+  "machine.not_started": 409,
+  "machine.destroyed": 409,
+  "machine.exists": 409,
+  "machine.wait_timeout": 408,
+  "operation.superseded": 409,
+  "place.no_capacity": 409,
+  "worker.shutting_down": 503,
+  "worker.disk_full": 507,
+  "image.missing": 409,
+  "guest.gone": 503,
+};
+const BY_FAULT: Readonly<Record<Fault, ContentfulStatusCode>> = { client: 400, app: 422, us: 500 };
+
+export function statusOf(error: GodwitError): ContentfulStatusCode {
+  return STATUS[error.code] ?? BY_FAULT[error.fault];
+}
+
+/** Anything thrown, as what the caller may read. */
+export function toGodwitError(thrown: unknown): GodwitError {
+  if (thrown instanceof GodwitError) return thrown;
+  return new GodwitError("worker.internal", `The worker failed: ${messageOf(thrown).slice(0, 500)}`, {
+    fault: "us",
+    hint: "the worker's log has the details",
+    cause: thrown,
+  });
+}

@@ -1,0 +1,162 @@
+/**
+ * Log lines of machines on their way to Redis, and the last ones in memory for who asks this worker. Not state: while
+ * Redis is away the queue is bounded and drops its oldest lines, which it counts; nothing else ever waits for it.
+ */
+import type { Redis } from "ioredis";
+import { LOG_STREAM_ENTRIES_MAX, type LogLine, logStream } from "../contract/events.ts";
+import { type Backoff, backoffMs, pause } from "./backoff.ts";
+import type { Metrics } from "./metrics.ts";
+import { deleteLogTail, loadLogTail, type LogTail, saveLogTail } from "./store/log-tails.ts";
+import type { Store } from "./store/store.ts";
+
+/** Lines that wait for Redis. */
+export const LOG_QUEUE_LINES_MAX = 10_000;
+/** Lines of one machine that the worker remembers. */
+export const LOG_TAIL_LINES_MAX = 200;
+export const LOG_SAVE_INTERVAL_MS = 1_000;
+const SHIP_BATCH_MAX = 500;
+const RETRY: Backoff = { firstMs: 50, capMs: 5_000 };
+
+export interface LogsOptions {
+  readonly redis: Redis;
+  readonly store: Store;
+  readonly region: string;
+  readonly metrics: Metrics;
+  readonly random: () => number;
+  readonly appOf: (machineId: string) => string | null;
+}
+
+export class Logs {
+  readonly #options: LogsOptions;
+  readonly #queue: { readonly stream: string; readonly line: LogLine }[] = [];
+  readonly #tails = new Map<string, { nextSeq: number; lines: LogLine[] }>();
+  readonly #unsaved = new Set<string>();
+  readonly #end = new AbortController();
+  #wake = Promise.withResolvers<void>();
+  #shipping: Promise<void> | null = null;
+  #timer: ReturnType<typeof setInterval> | null = null;
+
+  constructor(options: LogsOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#shipping = this.#ship();
+    this.#timer = setInterval(() => this.#save(), LOG_SAVE_INTERVAL_MS);
+  }
+
+  /** Ships what Redis takes at once, and saves the rest's positions. */
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#end.abort();
+    this.#wake.resolve();
+    await this.#shipping;
+    this.#save();
+  }
+
+  /** A line of the guest; `seq` is its number there. */
+  guest(machineId: string, line: { seq: number; stream: string; at_ms: number; line: string }): void {
+    const tail = this.#tailOf(machineId);
+    tail.nextSeq = line.seq + 1;
+    if (line.stream === "lost") {
+      return this.#append(machineId, "system", line.at_ms, `${line.line} log lines were lost`);
+    }
+    this.#append(machineId, line.stream as LogLine["stream"], line.at_ms, line.line);
+  }
+
+  /** Godwit's own words about the machine. */
+  system(machineId: string, text: string): void {
+    this.#append(machineId, "system", this.#options.store.now(), text);
+  }
+
+  /** The number of the next line of the guest that nobody has yet. */
+  nextSeq(machineId: string): number {
+    return this.#tailOf(machineId).nextSeq;
+  }
+
+  /** A new boot counts its lines anew. */
+  restart(machineId: string): void {
+    this.#tailOf(machineId).nextSeq = 0;
+    this.#unsaved.add(machineId);
+  }
+
+  tail(machineId: string, lines: number): LogLine[] {
+    return lines === 0 ? [] : this.#tailOf(machineId).lines.slice(-lines);
+  }
+
+  forget(machineId: string): void {
+    this.#tails.delete(machineId);
+    this.#unsaved.delete(machineId);
+    this.#options.store.write(() => deleteLogTail(this.#options.store, machineId));
+  }
+
+  #tailOf(machineId: string): { nextSeq: number; lines: LogLine[] } {
+    const found = this.#tails.get(machineId);
+    if (found !== undefined) return found;
+    const saved: LogTail = loadLogTail(this.#options.store, machineId);
+    const tail = { nextSeq: saved.nextSeq, lines: [...saved.lines] };
+    this.#tails.set(machineId, tail);
+    return tail;
+  }
+
+  #append(machineId: string, stream: LogLine["stream"], atMs: number, text: string): void {
+    const { region, metrics, appOf } = this.#options;
+    const line: LogLine = { machine: machineId, region, stream, at_ms: atMs, line: text.slice(0, 16_384) };
+    const { lines } = this.#tailOf(machineId);
+    lines.push(line);
+    if (lines.length > LOG_TAIL_LINES_MAX) lines.splice(0, lines.length - LOG_TAIL_LINES_MAX);
+    this.#unsaved.add(machineId);
+    const appId = appOf(machineId);
+    if (appId === null) return;
+    this.#queue.push({ stream: logStream(appId), line });
+    if (this.#queue.length > LOG_QUEUE_LINES_MAX) {
+      this.#queue.shift();
+      metrics.logLines.inc({ outcome: "dropped" });
+    }
+    this.#wake.resolve();
+  }
+
+  #save(): void {
+    const { store } = this.#options;
+    if (this.#unsaved.size === 0) return;
+    store.write(() => {
+      for (const machineId of this.#unsaved) saveLogTail(store, machineId, this.#tailOf(machineId));
+    });
+    this.#unsaved.clear();
+  }
+
+  async #ship(): Promise<void> {
+    const { metrics, random } = this.#options;
+    for (let tries = 0;;) {
+      if (this.#queue.length === 0) {
+        if (this.#end.signal.aborted) return;
+        await this.#wake.promise;
+        this.#wake = Promise.withResolvers();
+        continue;
+      }
+      const batch = this.#queue.slice(0, SHIP_BATCH_MAX);
+      try {
+        await this.#xadd(batch);
+        tries = 0;
+      } catch {
+        // Redis is away: the connection's own listener says so once; here the lines wait, as many as are kept.
+        if (this.#end.signal.aborted) return;
+        await pause(backoffMs(RETRY, ++tries, random), this.#end.signal);
+        continue;
+      }
+      // Lines may have been dropped at the front meanwhile: take out just those that went.
+      const gone = new Set(batch);
+      while (this.#queue.length > 0 && gone.has(this.#queue[0]!)) this.#queue.shift();
+      metrics.logLines.inc({ outcome: "shipped" }, batch.length);
+    }
+  }
+
+  async #xadd(batch: readonly { stream: string; line: LogLine }[]): Promise<void> {
+    const pipeline = this.#options.redis.pipeline();
+    for (const { stream, line } of batch) {
+      const fields = Object.entries(line).flatMap(([name, value]) => [name, String(value)]);
+      pipeline.xadd(stream, "MAXLEN", "~", LOG_STREAM_ENTRIES_MAX, "*", ...fields);
+    }
+    for (const [error] of await pipeline.exec() ?? []) if (error !== null) throw error;
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * What an agent does first: find out what became of the machines while no agent was there. VMs that run are adopted;
+ * operations that were under way go on; machines that ran before the host restarted, or before the stack was shut down,
+ * are started again; one whose VM is just gone is stopped, with that reason.
+ */
+import { readFileSync } from "node:fs";
+import type { Host } from "./host.ts";
+import type { Engine } from "./operations/engine.ts";
+import type { Requests } from "./requests.ts";
+import { unfinishedOperations } from "./store/operations.ts";
+import { findMachine, listMachines, type Machine } from "./store/machines.ts";
+import { vmSpecOf } from "./vm-spec.ts";
+import type { Watcher } from "./watch.ts";
+
+const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
+
+export interface Recovery {
+  readonly adopted: string[];
+  readonly lost: string[];
+  readonly resumed: number;
+  readonly restarted: string[];
+}
+
+export async function recover(
+  host: Host,
+  engine: Engine,
+  requests: Requests,
+  onRunning: (machineId: string, watcher: Watcher) => void,
+): Promise<Recovery> {
+  const { store } = host;
+  const hasRebooted = bootHasChanged(host);
+  const unfinished = unfinishedOperations(store);
+  const busy = new Set(unfinished.map((operation) => operation.machine_id));
+  const idle = listMachines(store).filter((machine) => !busy.has(machine.id));
+  engine.resume();
+
+  const recovery: Recovery = { adopted: [], lost: [], resumed: unfinished.length, restarted: [] };
+  await Promise.all(
+    idle.filter((machine) => machine.state === "started").map(async (machine) => {
+      const watcher = hasRebooted ? null : await adopt(host, machine);
+      if (watcher !== null) {
+        recovery.adopted.push(machine.id);
+        return onRunning(machine.id, watcher);
+      }
+      recovery.lost.push(machine.id);
+      const reason = hasRebooted ? "the host restarted" : "the VM was gone when the agent came back";
+      void requests.ended(machine.id, null, reason, hasRebooted);
+    }),
+  );
+  for (const { id, desired, state } of listMachines(store)) {
+    if (desired === "started" && state !== "started") {
+      recovery.restarted.push(id);
+      void bringBack(host, engine, requests, id);
+    }
+  }
+  return recovery;
+}
+
+async function adopt(host: Host, machine: Machine): Promise<Watcher | null> {
+  try {
+    const vm = await host.driver.adopt(vmSpecOf(host, machine, 0));
+    return vm === null ? null : host.watchers.open(vm);
+  } catch (error) {
+    // Whatever is left of it is cleaned by the stop that follows.
+    host.log.error({ machine: machine.id, err: error }, "cannot adopt the machine's VM");
+    return null;
+  }
+}
+
+/** Starts a machine that is to run, once what is under way has ended and unless it runs by then. */
+async function bringBack(host: Host, engine: Engine, requests: Requests, machineId: string): Promise<void> {
+  await engine.settled(machineId);
+  const machine = findMachine(host.store, machineId);
+  if (machine === null || machine.desired !== "started" || machine.state === "started") return;
+  try {
+    requests.start(machineId);
+  } catch (error) {
+    host.log.error({ machine: machineId, err: error }, "cannot bring the machine back");
+    host.logs.system(machineId, `was not started again: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+function bootHasChanged(host: Host): boolean {
+  const now = readFileSync(BOOT_ID_FILE, "utf8").trim();
+  return host.store.write(() => {
+    const before = host.store.fact("boot_id");
+    host.store.setFact("boot_id", now);
+    return before !== null && before !== now;
+  });
+}

@@ -1,0 +1,260 @@
+/**
+ * What each request of the worker API means. Asking for what already is answers with what is; what is not possible in
+ * the machine's state is refused by the transition table. A request is accepted once its operation is on disk.
+ */
+import { GodwitError } from "../contract/errors.ts";
+import type { GuestListeners } from "../contract/guest-api.ts";
+import type { LogLine } from "../contract/events.ts";
+import type { MachineSpec, MachineState, MachineView } from "../contract/machine.ts";
+import type { StopBody } from "../contract/worker-api.ts";
+import { isSettledFor } from "../machine/reach.ts";
+import { refusal } from "../machine/refusal.ts";
+import { transition } from "../machine/transition.ts";
+import { pause } from "./backoff.ts";
+import type { Host } from "./host.ts";
+import { checkMemory } from "./offers.ts";
+import type { Engine, Outcome } from "./operations/engine.ts";
+import type { StopInput } from "./operations/stop.ts";
+import {
+  findMachine,
+  insertMachine,
+  listMachines,
+  type Machine,
+  moveMachine,
+  patchMachine,
+  viewOf,
+} from "./store/machines.ts";
+import { stopSignalOf } from "./vm-spec.ts";
+
+export class Requests {
+  readonly #host: Host;
+  readonly #engine: Engine;
+  #closing = false;
+
+  constructor(host: Host, engine: Engine) {
+    this.#host = host;
+    this.#engine = engine;
+  }
+
+  list(appId: string | null): MachineView[] {
+    return listMachines(this.#host.store, appId).filter(isVisible).map((m) => viewOf(this.#host.store, m));
+  }
+
+  view(machineId: string): MachineView {
+    return viewOf(this.#host.store, this.#find(machineId));
+  }
+
+  /** Resolves when the machine is made; a failure leaves nothing of it. */
+  async create(spec: MachineSpec): Promise<MachineView> {
+    const { store, config } = this.#host;
+    this.#checkOpen("create", spec.id);
+    if (spec.region !== config.region) {
+      throw new GodwitError(
+        "machine.wrong_region",
+        `Cannot create machine ${spec.id} for region ${spec.region}: host ${config.host_id} is in ${config.region}`,
+        { fault: "client", hint: "ask a host of that region" },
+      );
+    }
+    const outcome = this.#engine.submit(spec.id, "create", null, () => {
+      const found = findMachine(store, spec.id);
+      if (found !== null) return this.#isSame(found, spec) ? false : this.#refuseOther(found);
+      checkMemory(this.#host, spec.id, spec.guest.memory_mb);
+      insertMachine(store, spec);
+      return true;
+    });
+    // A repeated request while the first is under way waits for that one.
+    const error = outcome === null ? await this.#engine.settled(spec.id).then(() => null) : await outcome;
+    if (error !== null) throw error;
+    return this.view(spec.id);
+  }
+
+  start(machineId: string): MachineView {
+    const { store } = this.#host;
+    this.#checkOpen("start", machineId);
+    const machine = this.#find(machineId);
+    this.#submit(machine, "start", null, () => {
+      const moves = transition(machine.state, "start").kind === "move";
+      if (moves) checkMemory(this.#host, machineId, machine.spec.guest.memory_mb);
+      return moveMachine(store, machineId, "start", { desired: "started", reason: null });
+    });
+    return this.view(machineId);
+  }
+
+  stop(machineId: string, body: StopBody, keepDesired = false): MachineView {
+    const { store } = this.#host;
+    const machine = this.#find(machineId);
+    const input: StopInput = {
+      requested: true,
+      signal: body.signal ?? stopSignalOf(machine, this.#host.images.find(machine.spec.image.digest)),
+      timeout_s: body.timeout_s,
+      exit: null,
+      reason: null,
+    };
+    this.#submit(machine, "stop", input, () => {
+      const moved = moveMachine(store, machineId, "stop", keepDesired ? {} : { desired: "stopped" });
+      // Asked to stop while suspended by the stack: then it is not to come back.
+      if (!moved && !keepDesired && machine.desired === "started") {
+        patchMachine(store, machineId, { desired: "stopped" });
+      }
+      return moved;
+    });
+    return this.view(machineId);
+  }
+
+  /** The machine's process, or its VM, has ended unasked. */
+  ended(
+    machineId: string,
+    exit: StopInput["exit"],
+    reason: string | null,
+    keepDesired = false,
+  ): Promise<Outcome> | null {
+    const { store } = this.#host;
+    const input: StopInput = { requested: false, signal: null, timeout_s: null, exit, reason };
+    return this.#engine.submit(
+      machineId,
+      "stop",
+      input,
+      () => moveMachine(store, machineId, "exited", keepDesired ? {} : { desired: "stopped" }),
+    );
+  }
+
+  cordon(machineId: string, cordoned: boolean): MachineView {
+    const machine = this.#find(machineId);
+    const next = transition(machine.state, "start");
+    if (next.kind === "refuse" && !next.retryable) throw refusal(machineId, machine.state, "start", next);
+    if (machine.cordoned !== cordoned) {
+      this.#host.store.write(() => patchMachine(this.#host.store, machineId, { cordoned }));
+    }
+    return this.view(machineId);
+  }
+
+  destroy(machineId: string): MachineView {
+    const { store } = this.#host;
+    const machine = findMachine(store, machineId);
+    if (machine === null) throw notFound(machineId);
+    this.#engine.submit(machineId, "destroy", null, () => {
+      const moved = moveMachine(store, machineId, "destroy", { cordoned: true, desired: "stopped" });
+      // One that gave up before is tried again when somebody asks again.
+      return moved || (machine.state === "destroying" && !this.#engine.isBusy(machineId));
+    });
+    return this.view(machineId);
+  }
+
+  /** @throws GodwitError `machine.wait_timeout` (408). */
+  async wait(
+    machineId: string,
+    wanted: ReadonlySet<MachineState>,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<MachineView> {
+    const over = new AbortController();
+    const ends = AbortSignal.any([signal, over.signal, AbortSignal.timeout(timeoutMs)]);
+    for (;;) {
+      const changed = this.#nextChange(machineId, ends);
+      const view = this.view(machineId);
+      if (isSettledFor(view.state, wanted)) {
+        over.abort();
+        return view;
+      }
+      await changed;
+      if (!ends.aborted) continue;
+      const last = this.view(machineId);
+      if (isSettledFor(last.state, wanted)) return last;
+      throw new GodwitError(
+        "machine.wait_timeout",
+        `Machine ${machineId} is ${last.state}, not ${[...wanted].join(" or ")}, after ${
+          timeoutMs / 1_000
+        } s`,
+        { fault: "client", retryable: true, hint: "ask again, or look at the machine's logs" },
+      );
+    }
+  }
+
+  async listeners(machineId: string): Promise<GuestListeners> {
+    const machine = this.#find(machineId);
+    const watcher = this.#host.watchers.find(machineId);
+    if (machine.state === "started" && watcher !== null) return await watcher.listeners();
+    throw refusal(machineId, machine.state, "stop", { code: "machine.not_started", retryable: false });
+  }
+
+  logs(machineId: string, tail: number): LogLine[] {
+    this.#find(machineId);
+    return this.#host.logs.tail(machineId, tail);
+  }
+
+  /**
+   * Stops all machines and takes no new work, but remembers which of them ran: the next agent starts those again.
+   * Resolves when all are at rest, or with the ids of those that were not after `timeoutMs`.
+   */
+  async shutdown(timeoutMs: number): Promise<{ stopped: number; left: string[] }> {
+    this.#closing = true;
+    const { store } = this.#host;
+    const end = new AbortController();
+    const timer = pause(timeoutMs, end.signal);
+    const live = listMachines(store).filter((machine) => transition(machine.state, "stop").kind === "move");
+    for (const machine of live) this.stop(machine.id, { signal: null, timeout_s: null }, true);
+    const all = listMachines(store).filter((machine) => this.#engine.isBusy(machine.id));
+    await Promise.race([timer, Promise.all(all.map((machine) => this.#engine.settled(machine.id)))]);
+    end.abort();
+    const left = all.filter((machine) => this.#engine.isBusy(machine.id)).map((machine) => machine.id);
+    return { stopped: live.length - left.length, left };
+  }
+
+  #submit(machine: Machine, kind: "start" | "stop", input: unknown, admit: () => boolean): void {
+    // Nobody waits for the outcome: it shows in the machine's state and reason.
+    void this.#engine.submit(machine.id, kind, input, admit);
+  }
+
+  #nextChange(machineId: string, ends: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = () => {
+        unlisten();
+        ends.removeEventListener("abort", end);
+        resolve();
+      };
+      const unlisten = this.#host.store.onChange((touched) => touched.has(machineId) && end());
+      if (ends.aborted) end();
+      else ends.addEventListener("abort", end);
+    });
+  }
+
+  #find(machineId: string): Machine {
+    const machine = findMachine(this.#host.store, machineId);
+    if (machine === null || !isVisible(machine)) throw notFound(machineId);
+    return machine;
+  }
+
+  #checkOpen(asked: string, machineId: string): void {
+    if (!this.#closing) return;
+    throw new GodwitError(
+      "worker.shutting_down",
+      `Cannot ${asked} machine ${machineId}: host ${this.#host.config.host_id} is shutting down`,
+      { fault: "us", retryable: true, hint: "ask again when it is back, or ask another host" },
+    );
+  }
+
+  #isSame(found: Machine, spec: MachineSpec): boolean {
+    const bare = (of: MachineSpec) => JSON.stringify({ ...of, offer_id: null });
+    return found.state !== "destroyed" && found.state !== "destroying" && bare(found.spec) === bare(spec);
+  }
+
+  #refuseOther(found: Machine): never {
+    throw new GodwitError(
+      "machine.exists",
+      `Cannot create machine ${found.id}: there is one of that id (${found.state}) with another specification`,
+      { fault: "client", hint: "use a new id" },
+    );
+  }
+}
+
+/** A machine under construction is nobody's business yet. */
+function isVisible(machine: Machine): boolean {
+  return machine.made || machine.state !== "created";
+}
+
+export function notFound(machineId: string): GodwitError {
+  return new GodwitError("machine.not_found", `There is no machine ${machineId} on this host`, {
+    fault: "client",
+    hint: "it may live on another host, or be destroyed",
+  });
+}

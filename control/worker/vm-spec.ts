@@ -1,0 +1,114 @@
+/** A machine's row as the VM that it is to be. The same row gives the same VM after a restart of the agent. */
+import { GodwitError } from "../contract/errors.ts";
+import { RUN_CONFIG_SCHEMA, type RunConfig } from "../contract/run-config.ts";
+import { type Host, layerFile, remainsOf } from "./host.ts";
+import type { FoundImage } from "./images/image-store.ts";
+import type { LinkRequest, MachineLink } from "./network/network.ts";
+import { linkOf, orgNetworkOf } from "./store/links.ts";
+import type { Machine } from "./store/machines.ts";
+import type { VmSpec } from "./vmm/driver.ts";
+
+/** Linux's own default for services under systemd; what images were tested with. */
+export const NOFILE = 65_536;
+/** The reference, section 2.2. */
+export const STOP_SIGNAL_DEFAULT = "SIGINT";
+
+/** @throws GodwitError `image.missing` where the machine's image is no longer on this host. */
+export function imageOf(host: Pick<Host, "images">, machine: Machine): FoundImage {
+  const image = host.images.find(machine.spec.image.digest);
+  if (image !== null) return image;
+  throw new GodwitError(
+    "image.missing",
+    `Cannot use image ${machine.spec.image.ref} for machine ${machine.id}: ${machine.spec.image.digest} is not on this host`,
+    { fault: "us", retryable: true, hint: "have the worker pull it (POST /v1/images), then ask again" },
+  );
+}
+
+/** The machine's link as it was allocated when the machine was created; null before that. */
+export function linkRequestOf(host: Pick<Host, "store" | "driver">, machine: Machine): LinkRequest | null {
+  const index = linkOf(host.store, machine.id);
+  if (index === null) return null;
+  const orgNetwork = host.store.write(() => orgNetworkOf(host.store, machine.spec.org_id));
+  return { index, machineId: machine.id, orgId: machine.spec.org_id, orgNetwork, kind: host.driver.linkKind };
+}
+
+/** The signal of a stop, by order of who knows best (the reference, section 2.2). */
+export function stopSignalOf(machine: Machine, image: FoundImage | null): string {
+  return machine.spec.stop.signal ?? image?.config.stop_signal ?? STOP_SIGNAL_DEFAULT;
+}
+
+export function vmSpecOf(
+  host: Pick<Host, "store" | "driver" | "images" | "network" | "config">,
+  machine: Machine,
+  attempt: number,
+): VmSpec {
+  const image = imageOf(host, machine);
+  const request = linkRequestOf(host, machine);
+  const link = request === null ? null : host.network.addressesOf(request);
+  return {
+    ...remainsOf(host.config, machine.id),
+    guest: machine.spec.guest,
+    imageFile: image.file,
+    layerFile: layerFile(host.config, machine.id),
+    link: link === null ? null : { name: link.name, mac: link.mac },
+    runConfig: runConfigOf(machine, image, link, host.config.network.nameservers, {
+      mode: host.driver.linkKind === "veth" ? "container" : "vm",
+      nowMs: host.store.now(),
+    }),
+    attempt,
+  };
+}
+
+export function runConfigOf(
+  machine: Machine,
+  image: FoundImage,
+  link: MachineLink | null,
+  nameservers: readonly string[],
+  at: { readonly mode: RunConfig["mode"]; readonly nowMs: number },
+): RunConfig {
+  const { spec } = machine;
+  const address6 = link === null ? null : bareAddress(link.address6);
+  return {
+    schema: RUN_CONFIG_SCHEMA,
+    mode: at.mode,
+    machine_id: machine.id,
+    app_name: spec.app_name,
+    region: spec.region,
+    hostname: machine.id,
+    image: image.config,
+    entrypoint: spec.entrypoint,
+    command: spec.command,
+    // The variables of the reference, section 2.3; nobody else may set names that begin with FLY_.
+    env: {
+      ...spec.env,
+      FLY_APP_NAME: spec.app_name,
+      FLY_MACHINE_ID: machine.id,
+      FLY_ALLOC_ID: machine.id,
+      FLY_REGION: spec.region,
+      PRIMARY_REGION: spec.env.PRIMARY_REGION ?? spec.region,
+      FLY_IMAGE_REF: spec.image.ref,
+      FLY_MACHINE_VERSION: spec.release_id,
+      FLY_VM_MEMORY_MB: String(spec.guest.memory_mb),
+      ...(address6 === null ? {} : { FLY_PRIVATE_IP: address6 }),
+    },
+    host_clock_ms: at.nowMs,
+    network: link === null ? null : {
+      interface: link.interface,
+      mtu: link.mtu,
+      address4: link.address4,
+      gateway4: link.gateway4,
+      address6: link.address6,
+      gateway6: link.gateway6,
+      nameservers: [...nameservers],
+      searches: [],
+    },
+    hosts: address6 === null ? [] : [{ address: address6, names: ["fly-local-6pn"] }],
+    stop: { signal: stopSignalOf(machine, image), timeout_s: spec.stop.timeout_s },
+    limits: { nofile: NOFILE },
+  };
+}
+
+/** Without the prefix length. */
+export function bareAddress(address: string): string {
+  return address.split("/")[0] ?? address;
+}

@@ -1,0 +1,144 @@
+/**
+ * Watches one running VM over its control stream: its first word, the end of its boot, its log lines, the exit of the
+ * user's process. The stream may break while the VM lives on (an agent restart, a hiccup of the port): the watcher
+ * connects again, with patience, until the VM is gone. What it learns are promises that never reject; null says that the
+ * VM ended without telling.
+ */
+import { GodwitError } from "../contract/errors.ts";
+import type { GuestExit, GuestListeners, GuestLogLine, GuestStatus } from "../contract/guest-api.ts";
+import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
+import type { Vm, VmExit } from "./vmm/driver.ts";
+import { GuestClient } from "./vmm/guest-client.ts";
+
+/** One long poll for the end of the boot. */
+export const STATUS_WAIT_MS = 10_000;
+/** After the VM's end its last words may still be on their way through the stream. */
+export const LAST_WORDS_WAIT_MS = 500;
+const RECONNECT: Backoff = { firstMs: 20, capMs: 2_000 };
+
+export interface WatcherOptions {
+  readonly machineId: string;
+  readonly vm: Vm;
+  /** Sequence number of the first log line that nobody has yet. */
+  readonly logsFrom: number;
+  readonly onLine: (line: GuestLogLine) => void;
+  readonly onTrouble: (error: unknown) => void;
+  readonly random: () => number;
+}
+
+export class Watcher {
+  readonly vm: Vm;
+  /** The first answer of the guest. */
+  readonly hello: Promise<GuestStatus | null>;
+  /** The first answer that tells how the boot ended: phase `running`, `exited`, `stopping` or `failed`. */
+  readonly booted: Promise<GuestStatus | null>;
+  readonly exit: Promise<GuestExit | null>;
+  readonly gone: Promise<VmExit>;
+  readonly #options: WatcherOptions;
+  readonly #end = new AbortController();
+  readonly #hello = Promise.withResolvers<GuestStatus | null>();
+  readonly #booted = Promise.withResolvers<GuestStatus | null>();
+  readonly #exit = Promise.withResolvers<GuestExit | null>();
+  #client: GuestClient | null = null;
+  #nextSeq: number;
+
+  constructor(options: WatcherOptions) {
+    this.#options = options;
+    this.#nextSeq = options.logsFrom;
+    this.vm = options.vm;
+    this.hello = this.#hello.promise;
+    this.booted = this.#booted.promise;
+    this.exit = this.#exit.promise;
+    this.gone = this.#watchEnd();
+    void this.#converse();
+  }
+
+  /** The session with the guest. @throws GodwitError `guest.gone` where none stands now. */
+  #session(): GuestClient {
+    if (this.#client !== null) return this.#client;
+    throw new GodwitError("guest.gone", `Cannot reach the guest of machine ${this.#options.machineId}`, {
+      fault: "us",
+      retryable: true,
+      hint: "ask again in a moment",
+    });
+  }
+
+  stop(request: { signal: string; timeout_s: number }): Promise<void> {
+    return Promise.resolve().then(() => this.#session().stop(request));
+  }
+  listeners(): Promise<GuestListeners> {
+    return Promise.resolve().then(() => this.#session().listeners());
+  }
+  acknowledgeExit(): Promise<void> {
+    return Promise.resolve().then(() => this.#session().acknowledgeExit());
+  }
+
+  /** Lets go of the VM without touching it. */
+  detach(): void {
+    this.#end.abort();
+    this.#client?.close();
+    this.vm.detach();
+    this.#settle();
+  }
+
+  async #watchEnd(): Promise<VmExit> {
+    const exit = await this.vm.exited;
+    if (this.#client !== null) await within(this.#client.closed, LAST_WORDS_WAIT_MS, this.#end.signal);
+    this.#end.abort();
+    this.#client?.close();
+    this.#settle();
+    return exit;
+  }
+
+  #settle(): void {
+    this.#hello.resolve(null);
+    this.#booted.resolve(null);
+    this.#exit.resolve(null);
+  }
+
+  async #converse(): Promise<void> {
+    const { signal } = this.#end;
+    for (let tries = 1; !signal.aborted; tries++) {
+      try {
+        const client = this.#client = new GuestClient(await this.vm.openControl(signal));
+        if (signal.aborted) return client.close();
+        await this.#listen(client, () => tries = 1);
+        await client.closed;
+        return;
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.onTrouble(error);
+      } finally {
+        this.#client?.close();
+        this.#client = null;
+      }
+      await pause(backoffMs(RECONNECT, tries, this.#options.random), signal);
+    }
+  }
+
+  async #listen(client: GuestClient, onAnswer: () => void): Promise<void> {
+    const { signal } = this.#end;
+    let status = await client.status({ signal });
+    onAnswer();
+    this.#hello.resolve(status);
+    const lines = this.#pump(client);
+    while (status.phase === "booting") status = await client.status({ waitMs: STATUS_WAIT_MS, signal });
+    this.#booted.resolve(status);
+    if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal }));
+    await lines;
+  }
+
+  async #pump(client: GuestClient): Promise<void> {
+    try {
+      for await (const line of client.logs({ from: this.#nextSeq, signal: this.#end.signal })) {
+        this.#nextSeq = line.seq + 1;
+        this.#options.onLine(line);
+      }
+    } catch (error) {
+      if (this.#end.signal.aborted) return;
+      this.#options.onTrouble(error);
+      // Ends the other calls too, so that the whole conversation begins anew from the first missing line.
+      client.close();
+    }
+  }
+}
