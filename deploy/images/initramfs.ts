@@ -1,0 +1,28 @@
+/** The initramfs: busybox, the modules, stage 0. Not compressed: under TCG unpacking costs more than reading. */
+import { cpioArchive, type CpioEntry } from "./cpio.ts";
+import { type Kernel, moduleFile } from "./kernel.ts";
+import { BUSES, moduleOrder, MODULES } from "./modules.ts";
+
+const FOLDERS = ["bin", "dev", "proc", "sys", "run", "modules", ".godwit", ".godwit/init"];
+
+export async function initramfs(kernel: Kernel, busybox: string, stage0: string): Promise<Uint8Array> {
+  const file = async (path: string, mode: number, from: string): Promise<CpioEntry> => ({
+    path,
+    type: "file",
+    mode,
+    data: await Bun.file(from).bytes(),
+  });
+  const orders = BUSES.map((bus): CpioEntry => ({
+    path: `modules/order.${bus}`,
+    type: "file",
+    mode: 0o644,
+    data: Buffer.from(moduleOrder(bus).join("\n") + "\n"),
+  }));
+  return cpioArchive([
+    ...FOLDERS.map((path): CpioEntry => ({ path, type: "folder", mode: 0o755 })),
+    await file("init", 0o755, stage0),
+    await file("bin/busybox", 0o755, busybox),
+    ...orders,
+    ...await Promise.all(MODULES.map((name) => file(`modules/${name}.ko`, 0o644, moduleFile(kernel, name)))),
+  ]);
+}

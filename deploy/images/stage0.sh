@@ -1,0 +1,26 @@
+#!/bin/busybox sh
+# The stage before vm-init, in the initramfs: Bun needs /proc and /dev, and lies on a drive that needs modules.
+# What is missing is said on the console with the mark of control/contract/guest-limits.ts; then the VM ends.
+B=/bin/busybox
+fail() {
+  $B echo "godwit-boot-failure: stage0: $1"
+  $B reboot -f
+}
+$B mount -t proc proc /proc || fail "Cannot mount proc on /proc"
+$B mount -t sysfs sys /sys || fail "Cannot mount sysfs on /sys"
+$B mount -t devtmpfs dev /dev || fail "Cannot mount devtmpfs on /dev"
+# microvm shows its devices over virtio-mmio and has no PCI; q35 the other way round.
+bus=mmio
+[ -e /sys/bus/pci/devices/0000:00:00.0 ] && bus=pci
+for module in $($B cat /modules/order.$bus); do
+  $B insmod /modules/$module.ko || fail "Cannot load the kernel module $module ($bus)"
+done
+[ -b /dev/vda ] || fail "Cannot find the init drive /dev/vda: met $($B ls /sys/block | $B tr '\n' ' ')($bus)"
+$B mount -t erofs -o ro /dev/vda /.godwit/init || fail "Cannot mount the init drive /dev/vda as erofs"
+[ -x /.godwit/init/vm-init ] || fail "Cannot find vm-init on the init drive /dev/vda"
+read -r uptime idle </proc/uptime
+$B echo "godwit-stage0: vm-init at $uptime s ($bus)"
+# The control port's reads block a thread of Bun's pool each; a guest with one CPU would have too few.
+export LD_LIBRARY_PATH=/.godwit/init/lib UV_THREADPOOL_SIZE=4
+exec /.godwit/init/vm-init
+fail "Cannot execute /.godwit/init/vm-init"

@@ -1,0 +1,10 @@
+/** One guest for all tests of a user: built once into a shared cache, again only when its inputs change. */
+import { tmpdir, userInfo } from "node:os";
+import { join } from "node:path";
+import { buildGuest, type GuestFiles } from "./build.ts";
+
+let guest: Promise<GuestFiles> | null = null;
+
+export function testGuest(): Promise<GuestFiles> {
+  return guest ??= buildGuest({ folder: join(tmpdir(), `godwit-test-guest-${userInfo().uid}`) });
+}

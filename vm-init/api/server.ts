@@ -1,0 +1,149 @@
+/** The control API of control/contract/guest-api.ts: HTTP/2 over whatever byte stream leads to the worker. */
+import http2 from "node:http2";
+import type { Duplex } from "node:stream";
+
+import type { Life } from "../boot/life.ts";
+import type { Stopper } from "../child/stop.ts";
+import { BootError, messageOf } from "../system/error.ts";
+import { listListeners } from "./listeners.ts";
+import type { LogRing } from "./log-ring.ts";
+import { statusOf } from "./status.ts";
+
+const REQUEST_BODY_BYTES_MAX = 16_384;
+const WAIT_MS_MAX = 60_000;
+const STOP_TIMEOUT_S_MAX = 300;
+const LOG_LINES_A_WRITE = 128;
+
+export interface Parts {
+  readonly life: Life;
+  readonly log: LogRing;
+  readonly stopper: Stopper;
+}
+
+type Stream = http2.ServerHttp2Stream;
+type Handler = (stream: Stream, query: URLSearchParams) => Promise<void> | void;
+
+/** Speaks to one worker after the other over the streams it is given. */
+export class ControlServer {
+  readonly #server = http2.createServer();
+  readonly #routes: Record<string, Handler>;
+
+  constructor({ life, log, stopper }: Parts) {
+    this.#routes = {
+      "GET /v1/status": async (stream, query) => {
+        await life.settled(Math.min(numberOf(query, "wait_ms"), WAIT_MS_MAX));
+        const status = statusOf(life);
+        if (status.failure !== null) stream.on("close", () => life.acknowledge());
+        answer(stream, 200, status);
+      },
+      "GET /v1/exit": async (stream) => {
+        const exit = await life.exited;
+        answer(stream, 200, exit);
+      },
+      "POST /v1/stop": async (stream) => {
+        const { signal, timeout_s } = await bodyOf(stream);
+        if (typeof signal !== "string" || typeof timeout_s !== "number" || !(timeout_s >= 0)) {
+          throw new BootError("Cannot stop: the body must hold signal and timeout_s");
+        }
+        stopper.stop(signal, Math.min(timeout_s, STOP_TIMEOUT_S_MAX));
+        life.stopping();
+        answer(stream, 202);
+      },
+      "POST /v1/signals": async (stream) => {
+        const { signal } = await bodyOf(stream);
+        if (typeof signal !== "string") throw new BootError("Cannot signal: the body must hold signal");
+        answer(stream, stopper.signal(signal) ? 204 : 409);
+      },
+      "GET /v1/logs": (stream, query) => sendLog(stream, log, numberOf(query, "from")),
+      "GET /v1/listeners": (stream) => answer(stream, 200, listListeners()),
+      "POST /v1/exit-ack": (stream) => {
+        stream.on("close", () => life.acknowledge());
+        answer(stream, 204);
+      },
+    };
+    this.#server.on("stream", (stream: Stream, headers) => {
+      // A worker that goes away in the middle is no event here: it comes back and asks again.
+      stream.on("error", () => {});
+      void this.#handle(stream, headers[":method"] ?? "", headers[":path"] ?? "/");
+    });
+    // Nor is a session that broke: the next connection starts afresh.
+    this.#server.on("sessionError", () => {});
+  }
+
+  accept(connection: Duplex): void {
+    connection.on("error", () => {});
+    this.#server.emit("connection", connection);
+  }
+
+  async #handle(stream: Stream, method: string, target: string): Promise<void> {
+    const [path = "", query = ""] = target.split("?");
+    const handler = this.#routes[`${method} ${path}`];
+    try {
+      if (handler === undefined) return answer(stream, 404, { error: `no ${method} ${path}` });
+      await handler(stream, new URLSearchParams(query));
+    } catch (error) {
+      if (!stream.destroyed && !stream.headersSent) {
+        answer(stream, error instanceof BootError ? 400 : 500, { error: messageOf(error) });
+      }
+    }
+  }
+}
+
+function numberOf(query: URLSearchParams, name: string): number {
+  const value = Number(query.get(name) ?? "0");
+  if (Number.isInteger(value) && value >= 0) return value;
+  throw new BootError(`Cannot read ${name}=${query.get(name)}: not a number from 0`);
+}
+
+function answer(stream: Stream, status: number, body?: unknown): void {
+  if (stream.destroyed) return;
+  if (body === undefined) {
+    stream.respond({ ":status": status }, { endStream: true });
+    return;
+  }
+  stream.respond({ ":status": status, "content-type": "application/json" });
+  stream.end(JSON.stringify(body));
+}
+
+async function bodyOf(stream: Stream): Promise<Record<string, unknown>> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > REQUEST_BODY_BYTES_MAX) {
+      throw new BootError(`Cannot read a body of more than ${REQUEST_BODY_BYTES_MAX} bytes`);
+    }
+    chunks.push(chunk);
+  }
+  try {
+    const body = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+    if (typeof body === "object" && body !== null) return body as Record<string, unknown>;
+  } catch {
+    // Said below, together with JSON that is not an object.
+  }
+  throw new BootError("Cannot read the body: it is not a JSON object");
+}
+
+/** From `seq` on, then live; ends once the process has ended and all was sent. */
+async function sendLog(stream: Stream, log: LogRing, seq: number): Promise<void> {
+  stream.respond({ ":status": 200, "content-type": "application/x-ndjson" });
+  const gone = new Promise<void>((resolve) => stream.once("close", resolve));
+  let next = seq;
+  while (!stream.destroyed) {
+    const more = log.more();
+    const lines = log.from(next, LOG_LINES_A_WRITE);
+    const last = lines.at(-1);
+    if (last !== undefined) {
+      next = last.seq + 1;
+      const text = lines.map((line) => JSON.stringify(line) + "\n").join("");
+      if (!stream.write(text)) {
+        await Promise.race([new Promise((resolve) => stream.once("drain", resolve)), gone]);
+      }
+    } else if (log.closed) {
+      stream.end();
+      return;
+    } else {
+      await Promise.race([more, gone]);
+    }
+  }
+}

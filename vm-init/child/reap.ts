@@ -1,0 +1,26 @@
+/**
+ * As PID 1, vm-init inherits every orphan and must wait for it. `Bun.spawn` waits for its own child; taking that
+ * status from under it would lose the exit code. So each ended child is peeked at first, and only foreign ones reaped.
+ */
+import { peekEndedChild, reapChild } from "../system/process.ts";
+
+/** In one go; more wait for the next SIGCHLD, so that a fork bomb cannot hold the event loop. */
+const REAPS_MAX = 1_024;
+
+export interface Waiting {
+  peek(): number | null;
+  reap(pid: number): void;
+}
+
+/** Reaps ended orphans; stops at one of `own`, whose waiter calls again after it. Returns how many it reaped. */
+export function reapOrphans(
+  own: ReadonlySet<number>,
+  waiting: Waiting = { peek: peekEndedChild, reap: reapChild },
+): number {
+  for (let reaped = 0; reaped < REAPS_MAX; reaped++) {
+    const pid = waiting.peek();
+    if (pid === null || own.has(pid)) return reaped;
+    waiting.reap(pid);
+  }
+  return REAPS_MAX;
+}

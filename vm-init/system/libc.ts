@@ -1,0 +1,44 @@
+/** Every function of the C library that vm-init calls, opened once. Its neighbours give each a safe face. */
+import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
+import { SystemError } from "./error.ts";
+
+const { i32, u32, u64, i64, ptr, cstring } = FFIType;
+
+export const libc = dlopen("libc.so.6", {
+  __errno_location: { args: [], returns: ptr },
+  mount: { args: [cstring, cstring, cstring, u64, ptr], returns: i32 },
+  chroot: { args: [cstring], returns: i32 },
+  reboot: { args: [i32], returns: i32 },
+  sync: { args: [], returns: FFIType.void },
+  sethostname: { args: [cstring, u64], returns: i32 },
+  setrlimit: { args: [i32, ptr], returns: i32 },
+  prctl: { args: [i32, u64, u64, u64, u64], returns: i32 },
+  kill: { args: [i32, i32], returns: i32 },
+  waitid: { args: [i32, i32, ptr, i32, ptr], returns: i32 },
+  setgroups: { args: [u64, ptr], returns: i32 },
+  setresgid: { args: [u32, u32, u32], returns: i32 },
+  setresuid: { args: [u32, u32, u32], returns: i32 },
+  pipe2: { args: [ptr, i32], returns: i32 },
+  fcntl: { args: [i32, i32, i32], returns: i32 },
+  write: { args: [i32, ptr, u64], returns: i64 },
+  socket: { args: [i32, i32, i32], returns: i32 },
+  send: { args: [i32, ptr, u64, i32], returns: i64 },
+  recv: { args: [i32, ptr, u64, i32], returns: i64 },
+  close: { args: [i32], returns: i32 },
+  if_nametoindex: { args: [cstring], returns: u32 },
+}).symbols;
+
+/** A NUL-terminated string for the kernel. Keep it in a variable that outlives the call. */
+export function text(value: string): Uint8Array {
+  return Buffer.from(`${value}\0`);
+}
+
+export function errno(): number {
+  return read.i32(libc.__errno_location() as Pointer, 0);
+}
+
+/** Throws what the kernel said where a call answered below zero; `call` names it and its operands. */
+export function check(result: number | bigint, call: string): number {
+  if (Number(result) < 0) throw new SystemError(call, errno());
+  return Number(result);
+}

@@ -1,0 +1,107 @@
+/** Processes: signals, waiting, identity, limits, pipes. */
+import { constants } from "node:os";
+import { codeOf } from "./error.ts";
+import { check, errno, libc } from "./libc.ts";
+
+const P_ALL = 0;
+const P_PID = 1;
+const WNOHANG = 1;
+const WEXITED = 4;
+const WNOWAIT = 0x01000000;
+/** sizeof(siginfo_t), and where si_pid stands in it on 64-bit Linux. */
+const SIGINFO_BYTES = 128;
+const SI_PID_OFFSET = 12;
+
+const RLIMIT_NOFILE = 7;
+const PR_CAPBSET_DROP = 24;
+const CAP_NET_ADMIN = 12;
+const O_CLOEXEC = 0o2000000;
+const KEEP = 0xffffffff;
+
+export interface Identity {
+  readonly uid: number;
+  readonly gid: number;
+  readonly groups: readonly number[];
+}
+
+/** The number of a signal's name, or null where there is none. */
+export function signalNumber(name: string): number | null {
+  return (constants.signals as Record<string, number>)[name] ?? null;
+}
+
+/** False where the process (or any process, for -1) is gone. */
+export function kill(pid: number, signal: number): boolean {
+  try {
+    check(libc.kill(pid, signal), `kill ${pid} with signal ${signal}`);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ESRCH") return false;
+    throw error;
+  }
+}
+
+/** The next child that has ended, left as it is; null where there is none. */
+export function peekEndedChild(): number | null {
+  const info = new Uint8Array(SIGINFO_BYTES);
+  const result = libc.waitid(P_ALL, 0, info, WEXITED | WNOHANG | WNOWAIT, null);
+  if (result < 0) {
+    if (errno() === constants.errno.ECHILD) return null;
+    check(result, "waitid of any child");
+  }
+  const pid = new DataView(info.buffer).getInt32(SI_PID_OFFSET, true);
+  return pid === 0 ? null : pid;
+}
+
+export function reapChild(pid: number): void {
+  check(libc.waitid(P_PID, pid, new Uint8Array(SIGINFO_BYTES), WEXITED | WNOHANG, null), `waitid of ${pid}`);
+}
+
+/**
+ * Runs `work` as somebody else and comes back. What is started meanwhile keeps that identity for good: its exec makes
+ * the effective user the saved one, and drops all capabilities of one who is not root. (`Bun.spawn` takes uid and gid,
+ * but clears the supplementary groups.)
+ */
+export function withIdentity<T>(identity: Identity, work: () => T): T {
+  setGroups(identity.groups);
+  try {
+    check(libc.setresgid(identity.gid, identity.gid, 0), `setresgid ${identity.gid}`);
+    check(libc.setresuid(identity.uid, identity.uid, 0), `setresuid ${identity.uid}`);
+    return work();
+  } finally {
+    check(libc.setresuid(0, 0, 0), "setresuid 0");
+    check(libc.setresgid(0, 0, 0), "setresgid 0");
+    setGroups([]);
+  }
+}
+
+function setGroups(groups: readonly number[]): void {
+  // One spare element, because an empty array has no address.
+  const list = Uint32Array.from([...groups, KEEP]);
+  check(libc.setgroups(BigInt(groups.length), list), `setgroups ${groups.join(",")}`);
+}
+
+/** For this process and all that it starts. */
+export function limitOpenFiles(count: number): void {
+  check(
+    libc.setrlimit(RLIMIT_NOFILE, BigUint64Array.of(BigInt(count), BigInt(count))),
+    `setrlimit NOFILE ${count}`,
+  );
+}
+
+/** Processes started from now on cannot administer the network, root's included. */
+export function dropNetAdmin(): void {
+  check(
+    libc.prctl(PR_CAPBSET_DROP, BigInt(CAP_NET_ADMIN), 0n, 0n, 0n),
+    "prctl PR_CAPBSET_DROP CAP_NET_ADMIN",
+  );
+}
+
+/**
+ * A real pipe: what `Bun.spawn` makes by itself is a socket pair, and a program that opens /dev/stdout (nginx) fails
+ * on a socket with ENXIO.
+ */
+export function openPipe(): { readEnd: number; writeEnd: number } {
+  const fds = new Int32Array(2);
+  check(libc.pipe2(fds, O_CLOEXEC), "pipe2");
+  return { readEnd: fds[0]!, writeEnd: fds[1]! };
+}
