@@ -1,0 +1,82 @@
+/** Boots one real VM for a test: image and layer drives made from a folder, the control port as an HTTP/2 session. */
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { CONTROL_PORT_NAME } from "../control/contract/guest-limits.ts";
+import type { RunConfig } from "../control/contract/run-config.ts";
+import { testGuest } from "../deploy/images/testbed.ts";
+import { GuestSession } from "./session.fixture.ts";
+
+const BUSYBOX = "/bin/busybox";
+const SECTOR_BYTES = 512;
+const CMDLINE = "console=ttyS0 panic=-1 reboot=t quiet tsc_early_khz=2500000 tsc=unstable";
+
+/** Files of an image: path to content; `bin/busybox` and applets it names are added. */
+export function makeImage(folder: string, files: Record<string, string>, applets: readonly string[]): string {
+  const root = join(folder, "root");
+  mkdirSync(join(root, "bin"), { recursive: true });
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), content, { mode: content.startsWith("#!") ? 0o755 : 0o644 });
+  }
+  run(["cp", BUSYBOX, join(root, "bin/busybox")]);
+  for (const applet of applets) run(["ln", "-sf", "busybox", join(root, "bin", applet)]);
+  return root;
+}
+
+export interface TestVm {
+  readonly session: GuestSession;
+  readonly exited: Promise<number>;
+  console(): string;
+  /** A new connection to the control port, once the old one is closed. */
+  connect(): Promise<GuestSession>;
+  stop(): Promise<void>;
+}
+
+export async function bootVm(config: RunConfig, root: (folder: string) => string): Promise<TestVm> {
+  const guest = await testGuest();
+  const folder = mkdtempSync(join(tmpdir(), "godwit-vm-"));
+  const at = (name: string) => join(folder, name);
+  run(["mkfs.erofs", "--all-root", at("image"), root(folder)]);
+  run(["truncate", "-s", "64M", at("layer")]);
+  run(["mkfs.ext4", "-q", "-F", at("layer")]);
+  const json = Buffer.from(JSON.stringify(config));
+  writeFileSync(at("config"), Buffer.concat([json, Buffer.alloc(SECTOR_BYTES - json.length % SECTOR_BYTES)]));
+  const drive = (id: string, file: string, readOnly: boolean) => [
+    "-drive",
+    `id=${id},file=${file},format=raw,if=none,readonly=${readOnly ? "on" : "off"}`,
+    "-device",
+    `virtio-blk-device,drive=${id}`,
+  ];
+  const qemu = Bun.spawn([
+    ...["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", "tcg,thread=multi", "-cpu", "max"],
+    ...["-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"],
+    ...["-kernel", guest.kernelFile, "-initrd", guest.initramfsFile, "-append", CMDLINE],
+    ...["-serial", `file:${at("console")}`],
+    ...drive("init", guest.initDriveFile, true),
+    ...drive("image", at("image"), true),
+    ...drive("layer", at("layer"), false),
+    ...drive("config", at("config"), true),
+    ...["-device", "virtio-serial-device"],
+    ...["-chardev", `socket,id=control,path=${at("control.sock")},server=on,wait=off`],
+    ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
+  ], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+  const connect = () => GuestSession.connect(at("control.sock"));
+  return {
+    session: await connect(),
+    exited: qemu.exited,
+    console: () => readFileSync(at("console"), "latin1"),
+    connect,
+    stop: async () => {
+      qemu.kill("SIGKILL");
+      await qemu.exited;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function run(argv: readonly [string, ...string[]]): void {
+  const { status, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${argv.join(" ")}: ${error?.message ?? stderr}`);
+}
