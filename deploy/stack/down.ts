@@ -16,10 +16,14 @@ export interface DownAnswer {
   readonly swept: readonly string[];
 }
 
-export async function takeDown(home: Home, steps: Steps): Promise<DownAnswer> {
+export async function takeDown(
+  home: Home,
+  steps: Steps,
+  also: { purge: boolean } = { purge: false },
+): Promise<DownAnswer> {
   const wasRunning = liveRecords(home.runFolder).length > 0;
   if (existsSync(home.workerSocket) && wasRunning) await steps.run("machines", () => stopMachines(home));
-  if (wasRunning) await steps.run("servers", () => stopServers(home));
+  if (wasRunning) await steps.run("servers", () => endServers(home));
   const swept = await steps.run("sweep", async () => {
     const { removed, left } = await sweep(home);
     if (left.length > 0) {
@@ -35,6 +39,8 @@ export async function takeDown(home: Home, steps: Steps): Promise<DownAnswer> {
     }
     return removed;
   });
+  if (also.purge) await steps.run("purge", async () => purge(home));
+  // Last, because the lock lies in it.
   rmSync(home.runFolder, { recursive: true, force: true });
   return { was_running: wasRunning, swept };
 }
@@ -49,7 +55,8 @@ async function stopMachines(home: Home): Promise<string> {
   return answer?.ok === true ? "" : "the worker does not answer; its machines are ended without it";
 }
 
-async function stopServers(home: Home): Promise<string> {
+/** Ends supervisor and servers, orderly where possible; machines run on. */
+export async function endServers(home: Home): Promise<string> {
   const orderly = await stopSupervisor(home);
   const rest = liveRecords(home.runFolder).filter((record) => !orderly || record.name !== "supervisor");
   for (const record of rest) await endProcess(record);
@@ -57,7 +64,7 @@ async function stopServers(home: Home): Promise<string> {
 }
 
 /** Removes the home itself. Only a folder that says it is one. */
-export function purge(home: Home): void {
+function purge(home: Home): void {
   if (!existsSync(home.recordFile)) {
     throw new GodwitError("home.not_a_home", `Not removing ${home.folder}: it holds no home.json`, {
       fault: "client",

@@ -25,7 +25,9 @@ export interface Leftovers {
  * none of these.
  */
 const PROGRAMS =
-  /^(bun|bun\.exe|godwit.*|vm-init|node|postgres|initdb|redis-server|redis-check-rdb|docker-registry|qemu-system-.*|runc.*|skopeo|umoci|buildah|mkfs\..*|unshare|virtiofsd|sleep|busybox|apt-get|dpkg-deb)$/;
+  /^(bun|bun\.exe|godwit.*|vm-init|postgres|initdb|redis-server|docker-registry|qemu-system-.*|runc.*|skopeo|umoci|buildah|mkfs\..*|unshare)$/;
+/** Servers that go to their folder at start; Redis even writes over its arguments. */
+const SERVERS = /^(postgres|initdb|redis-server|docker-registry)$/;
 
 export interface ProcessFacts {
   readonly pid: number;
@@ -48,7 +50,7 @@ export function belongsToStack(
   const named = process.argv.some((word) =>
     [home.folder, home.runFolder].some((folder) => namesFolder(word, folder))
   );
-  return named || below(process.cwd);
+  return named || (SERVERS.test(process.program) && below(process.cwd));
 }
 
 /** Whether an argument holds the folder's path as a whole path, not as the beginning of a longer name. */
