@@ -21,7 +21,7 @@ import {
 } from "./forwarding.ts";
 import { createLink, LINES_OF_SETUP, removeLink, saysExists, saysMissing, setUpLink } from "./ip-batch.ts";
 import { CommandError, Kernel } from "./kernel.ts";
-import { Batch, Lane } from "./lane.ts";
+import { Batch, BATCH_MAX, Lane } from "./lane.ts";
 import { indexOf, linkName, linkOf, type LinkRequest, type MachineLink } from "./link.ts";
 import { MEMORY_SETS, type MemorySet, ruleset } from "./ruleset.ts";
 
@@ -69,7 +69,12 @@ export class Network {
   readonly #kernel: Kernel;
   readonly #lane = new Lane();
   readonly #attaching = new Batch<LinkRequest>(this.#lane, (requests) => this.#attachMany(requests));
-  readonly #detaching = new Batch<string>(this.#lane, (names) => this.#detachMany(names));
+  readonly #forbidding = new Batch<string>(this.#lane, (names) => this.#forbidMany(names));
+  /** Deleting a device waits for the kernel's RCU grace periods, 20 to 50 ms; no attach shall wait for that. */
+  readonly #removing = new Batch<string>(new Lane(), async (names) => {
+    await this.#removeLinks(names);
+    return names.map(() => null);
+  });
   #hasForceForwarding: boolean | null = null;
 
   constructor(options: NetworkOptions) {
@@ -109,7 +114,9 @@ export class Network {
 
   /** Removes a link and all that was allowed for it. Does nothing where there is none. */
   async detach(index: number): Promise<void> {
-    await this.#detaching.add(linkName(this.#options.prefix, index));
+    const name = linkName(this.#options.prefix, index);
+    await this.#forbidding.add(name);
+    await this.#removing.add(name);
   }
 
   /** Indexes of which anything is found on this host, ascending. */
@@ -212,24 +219,30 @@ export class Network {
         complaint,
       );
     }
-    const ready = plans.filter((_, i) => errors[i] === null);
     const hasForceForwarding = await this.#knowsForceForwarding();
-    await this.#kernel.writeSysctls(ready.flatMap(({ link }) => linkSettings(link.name, hasForceForwarding)));
+    const settings = plans.map(({ link }) => linkSettings(link.name, hasForceForwarding));
+    const ready = settings.filter((_, i) => errors[i] === null);
+    if (await failureOf(this.#kernel.writeSysctls(ready.flat())) === null) return errors;
+    for (const [i, setting] of settings.entries()) {
+      errors[i] ??= await failureOf(this.#kernel.writeSysctls(setting));
+    }
     return errors;
   }
 
-  async #detachMany(names: readonly string[]): Promise<Errors> {
+  async #forbidMany(names: readonly string[]): Promise<Errors> {
     const { prefix } = this.#options;
     const gone = new Set(names);
     const stale = (await this.#readTable()).elements.filter((element) => gone.has(element.link));
     if (stale.length > 0) await this.#kernel.nft(deleteElements(prefix, stale));
-    await this.#removeLinks(names);
     return names.map(() => null);
   }
 
   async #removeLinks(names: readonly string[]): Promise<void> {
-    for (const { line, complaint } of await this.#kernel.ipBatch(names.map(removeLink))) {
-      if (!saysMissing(complaint)) throw new CommandError(["ip", removeLink(names[line - 1]!)], complaint);
+    for (let start = 0; start < names.length; start += BATCH_MAX) {
+      const lines = names.slice(start, start + BATCH_MAX).map(removeLink);
+      for (const { line, complaint } of await this.#kernel.ipBatch(lines)) {
+        if (!saysMissing(complaint)) throw new CommandError(["ip", lines[line - 1]!], complaint);
+      }
     }
   }
 
