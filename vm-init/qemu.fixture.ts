@@ -1,29 +1,15 @@
 /** Boots one real VM for a test: image and layer drives made from a folder, the control port as an HTTP/2 session. */
-import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { CONTROL_PORT_NAME } from "../control/contract/guest-limits.ts";
 import type { RunConfig } from "../control/contract/run-config.ts";
 import { testGuest } from "../deploy/images/testbed.ts";
+import { run } from "./image.fixture.ts";
 import { GuestSession } from "./session.fixture.ts";
 
-const BUSYBOX = "/bin/busybox";
 const SECTOR_BYTES = 512;
 const CMDLINE = "console=ttyS0 panic=-1 reboot=t quiet tsc_early_khz=2500000 tsc=unstable";
-
-/** Files of an image: path to content; `bin/busybox` and applets it names are added. */
-export function makeImage(folder: string, files: Record<string, string>, applets: readonly string[]): string {
-  const root = join(folder, "root");
-  mkdirSync(join(root, "bin"), { recursive: true });
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(dirname(join(root, path)), { recursive: true });
-    writeFileSync(join(root, path), content, { mode: content.startsWith("#!") ? 0o755 : 0o644 });
-  }
-  run(["cp", BUSYBOX, join(root, "bin/busybox")]);
-  for (const applet of applets) run(["ln", "-sf", "busybox", join(root, "bin", applet)]);
-  return root;
-}
 
 export interface TestVm {
   readonly session: GuestSession;
@@ -74,9 +60,4 @@ export async function bootVm(config: RunConfig, root: (folder: string) => string
       rmSync(folder, { recursive: true, force: true });
     },
   };
-}
-
-function run(argv: readonly [string, ...string[]]): void {
-  const { status, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
-  if (status !== 0) throw new Error(`${argv.join(" ")}: ${error?.message ?? stderr}`);
 }
