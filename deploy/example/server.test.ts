@@ -48,6 +48,9 @@ test("example sends bytes that can be checked", async () => {
   const answer = await fetch(`${url}/bytes?n=1000003`);
   expect(answer.headers.get("content-length")).toBe("1000003");
   expect(isPattern(await answer.bytes(), 0)).toBe(true);
+  const chunked = await fetch(`${url}/bytes?n=8000009`);
+  expect(chunked.headers.get("transfer-encoding")).toBe("chunked");
+  expect(isPattern(await chunked.bytes(), 0)).toBe(true);
   expect((await fetch(`${url}/bytes?n=-1`)).status).toBe(400);
 });
 

@@ -23,6 +23,7 @@ export interface Facts {
 const PORT_DEFAULT = 8080;
 const BODY_BYTES_MAX = 1024 * 1_048_576;
 const BYTES_MAX = 4 * 1024 * 1_048_576;
+const SIZED_BYTES_MAX = 4 * 1_048_576;
 const EVENTS_MAX = 1_000;
 const EVENT_INTERVAL_MS_MAX = 10_000;
 const IDLE_S_MAX = 120;
@@ -101,15 +102,18 @@ function echo(request: Request): Response {
   return new Response(request.body, { headers });
 }
 
-/** `?n=COUNT`: byte i is i modulo 251, a prime, so that a lost or doubled block shows. */
-function bytes(url: URL): Response {
+/** `?n=COUNT`, with Content-Length up to SIZED_BYTES_MAX, chunked above: byte i is i modulo 251, a prime, so that a lost or doubled block shows. */
+function bytes(url: URL): Response | Promise<Response> {
   const n = Number(url.searchParams.get("n") ?? "0");
   if (!Number.isSafeInteger(n) || n < 0 || n > BYTES_MAX) {
     return new Response(`n is 0 to ${BYTES_MAX}\n`, { status: 400 });
   }
-  return new Response(patternStream(n), {
-    headers: { "content-type": "application/octet-stream", "content-length": String(n) },
-  });
+  const headers = { "content-type": "application/octet-stream" };
+  const body = patternStream(n);
+  // Bun frames a stream as chunked whatever its headers say; a body in memory gets its Content-Length.
+  return n > SIZED_BYTES_MAX
+    ? new Response(body, { headers })
+    : new Response(body).bytes().then((b) => new Response(b, { headers }));
 }
 
 /** `?n=COUNT&interval_ms=MS`: server-sent events `tick` with their number. */

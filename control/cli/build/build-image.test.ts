@@ -1,0 +1,137 @@
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, newPassword } from "../../../deploy/servers/child.ts";
+import { type RegistryServer, startRegistry } from "../../../deploy/servers/registry.ts";
+import { GodwitError } from "../../contract/errors.ts";
+import { buildImage, type BuildOptions } from "./build-image.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "godwit-build-"));
+const context = join(folder, "context");
+const password = newPassword();
+let registry: RegistryServer;
+let lines: string[] = [];
+
+beforeAll(async () => {
+  mkdirSync(context);
+  writeFileSync(join(context, "file.txt"), "hello");
+  registry = await startRegistry({
+    folder: join(folder, "registry"),
+    port: await freePort(),
+    password,
+    logFile: join(folder, "registry.log"),
+  });
+});
+afterAll(async () => {
+  await registry.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function optionsFor(dockerfile: string, more: Partial<BuildOptions> = {}): BuildOptions {
+  const file = join(context, "Dockerfile");
+  writeFileSync(file, dockerfile);
+  lines = [];
+  return {
+    contextFolder: context,
+    dockerfile: file,
+    name: "some/app:v1",
+    registry: { host: registry.host, authFile: registry.authFile, insecure: true },
+    storageFolder: join(folder, "storage"),
+    runFolder: join(folder, "run"),
+    onLine: (line) => lines.push(line),
+    ...more,
+  };
+}
+
+async function failure(options: BuildOptions): Promise<GodwitError> {
+  const error = await buildImage(options).then(() => null, (e) => e);
+  expect(error).toBeInstanceOf(GodwitError);
+  expectNothingLeft();
+  return error;
+}
+
+function expectNothingLeft() {
+  expect([...readdirSync(join(folder, "storage")), ...readdirSync(join(folder, "run"))]).toEqual([]);
+  expect(readFileSync("/proc/self/mounts", "utf8")).not.toContain(folder);
+}
+
+test("buildImage() builds, pushes and answers the digest, and leaves nothing behind", async () => {
+  const built = await buildImage(
+    optionsFor('FROM scratch\nCOPY file.txt /a/file.txt\nUSER 7:8\nCMD ["/x"]\n'),
+  );
+  expect(built.ref).toBe(`${registry.host}/some/app@${built.digest}`);
+  expect(built.size_bytes).toBeGreaterThan(1_024);
+  expect(lines.join("\n")).toContain("COPY file.txt");
+  const answer = await fetch(`http://${registry.host}/v2/some/app/manifests/${built.digest}`, {
+    headers: {
+      authorization: `Basic ${btoa(`godwit:${password}`)}`,
+      accept: "application/vnd.oci.image.manifest.v1+json",
+    },
+  });
+  const manifest = await answer.json();
+  const sizes = manifest.layers.map((layer: { size: number }) => layer.size);
+  expect(built.size_bytes).toBe(sizes.reduce((a: number, b: number) => a + b, manifest.config.size));
+  expectNothingLeft();
+}, 60_000);
+
+test("buildImage() builds on an image of the same registry", async () => {
+  const base = await buildImage(optionsFor("FROM scratch\nCOPY file.txt /one\n"));
+  const built = await buildImage(optionsFor(`FROM ${base.ref}\nCOPY file.txt /two\n`));
+  expect(built.digest).not.toBe(base.digest);
+}, 60_000);
+
+test("buildImage() names a missing Dockerfile and a missing folder", async () => {
+  const missing = optionsFor("FROM scratch\n", { dockerfile: join(context, "nosuch") });
+  expect((await failure(missing)).code).toBe("build.dockerfile_missing");
+  expect((await failure(optionsFor("FROM scratch\n", { contextFolder: join(folder, "no") }))).code).toBe(
+    "build.context_missing",
+  );
+});
+
+test.each([["FROM scratch\nBOGUS x\n", "BOGUS"], ["COPY x y\n", "no FROM"], ["", "no contents"]])(
+  "buildImage() says what is wrong in %j",
+  async (dockerfile, words) => {
+    const error = await failure(optionsFor(dockerfile));
+    expect(error.code).toBe("build.syntax");
+    expect(error.fault).toBe("client");
+    expect(error.message).toContain(words);
+    expect(error.message).not.toContain("imagebuilder");
+  },
+  60_000,
+);
+
+test("buildImage() shows the step that failed with its last lines", async () => {
+  const copy = await failure(optionsFor("FROM scratch\nCOPY nosuch /x\n"));
+  expect(copy.code).toBe("build.step_failed");
+  expect(copy.message).toContain('STEP "COPY nosuch /x"');
+  const run = await failure(optionsFor('FROM scratch\nRUN ["/nosuch"]\n'));
+  expect(run.code).toBe("build.step_failed");
+  expect(run.message).toContain("fork/exec /nosuch: no such file");
+}, 60_000);
+
+test("buildImage() tells an unreachable base image apart", async () => {
+  const error = await failure(optionsFor("FROM 127.0.0.1:1/nosuch:v1\n"));
+  expect(error.code).toBe("build.base_unavailable");
+  expect(error.message).toContain("127.0.0.1:1/nosuch");
+}, 60_000);
+
+test("buildImage() tells wrong credentials and a dead registry apart", async () => {
+  const authFile = join(folder, "wrong.json");
+  writeFileSync(authFile, JSON.stringify({ auths: { [registry.host]: { auth: btoa("godwit:wrong") } } }));
+  const wrong = { host: registry.host, authFile, insecure: true };
+  const refused = await failure(optionsFor("FROM scratch\nCOPY file.txt /\n", { registry: wrong }));
+  expect(refused.code).toBe("build.push_unauthorized");
+  const dead = { host: `127.0.0.1:${await freePort()}`, authFile, insecure: true };
+  const unreachable = await failure(optionsFor("FROM scratch\nCOPY file.txt /\n", { registry: dead }));
+  expect(unreachable).toMatchObject({ code: "build.push_failed", retryable: true });
+}, 60_000);
+
+test("buildImage() ends the build when it is aborted", async () => {
+  const abort = new AbortController();
+  const options = optionsFor('FROM scratch\nCOPY file.txt /\nCMD ["/x"]\n', {
+    signal: abort.signal,
+    onLine: () => abort.abort(),
+  });
+  expect((await failure(options)).code).toBe("build.aborted");
+}, 60_000);
