@@ -1,4 +1,5 @@
 /** A machine's row as the VM that it is to be. The same row gives the same VM after a restart of the agent. */
+import { readFileSync } from "node:fs";
 import { GodwitError } from "../contract/errors.ts";
 import { RUN_CONFIG_SCHEMA, type RunConfig } from "../contract/run-config.ts";
 import { type Host, layerFile, remainsOf } from "./host.ts";
@@ -45,6 +46,7 @@ export function vmSpecOf(
   const image = imageOf(host, machine);
   const request = linkRequestOf(host, machine);
   const link = request === null ? null : host.network.addressesOf(request);
+  const mode = host.driver.linkKind === "veth" ? "container" : "vm";
   return {
     ...remainsOf(host.config, machine.id),
     guest: machine.spec.guest,
@@ -52,8 +54,9 @@ export function vmSpecOf(
     layerFile: layerFile(host.config, machine.id),
     link: link === null ? null : { name: link.name, mac: link.mac },
     runConfig: runConfigOf(machine, image, link, host.config.network.nameservers, {
-      mode: host.driver.linkKind === "veth" ? "container" : "vm",
+      mode,
       nowMs: host.store.now(),
+      nofile: mode === "vm" ? NOFILE : Math.min(NOFILE, hostNofile()),
     }),
     attempt,
   };
@@ -64,7 +67,7 @@ export function runConfigOf(
   image: FoundImage,
   link: MachineLink | null,
   nameservers: readonly string[],
-  at: { readonly mode: RunConfig["mode"]; readonly nowMs: number },
+  at: { readonly mode: RunConfig["mode"]; readonly nowMs: number; readonly nofile: number },
 ): RunConfig {
   const { spec } = machine;
   const address6 = link === null ? null : bareAddress(link.address6);
@@ -104,8 +107,14 @@ export function runConfigOf(
     },
     hosts: address6 === null ? [] : [{ address: address6, names: ["fly-local-6pn"] }],
     stop: { signal: stopSignalOf(machine, image), timeout_s: spec.stop.timeout_s },
-    limits: { nofile: NOFILE },
+    limits: { nofile: at.nofile },
   };
+}
+
+/** A container cannot have more than its host allows this process. */
+function hostNofile(): number {
+  const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1];
+  return hard === undefined ? NOFILE : Number(hard);
 }
 
 /** Without the prefix length. */

@@ -1,0 +1,242 @@
+/**
+ * A host for tests: a real agent process with the real runc driver, network, image store and Redis, in folders and under
+ * kernel names of its own. `remains` says what of it is left on this machine.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { testGuest } from "../../deploy/images/testbed.ts";
+import { testRedis } from "../../deploy/servers/testbed.ts";
+import { EVENT_FIELD, isNewer, regionStream, StateEvent } from "../contract/events.ts";
+import { GodwitError, WireError } from "../contract/errors.ts";
+import { MachineSpec, type MachineView } from "../contract/machine.ts";
+import { newMachineId, newRowId } from "../contract/names.ts";
+import { WorkerConfig } from "../contract/process-config.ts";
+import { writeImage } from "./images/oci-layout.fixture.ts";
+import { Network } from "./network/network.ts";
+import { RuncDriver } from "./vmm/runc/runc-driver.ts";
+
+const UP_WAIT_MS = 30_000;
+const letters = "abcdefghijklmnopqrstuvwxyz";
+
+export interface AgentProcess {
+  readonly pid: number;
+  readonly exited: Promise<number>;
+  /** All that it logged so far. */
+  log(): string;
+}
+
+export class TestWorker {
+  readonly folder: string;
+  readonly config: WorkerConfig;
+  readonly #configFile: string;
+  #agent: (AgentProcess & { kill(signal: NodeJS.Signals): void }) | null = null;
+  #starts = 0;
+  image: { ref: string; digest: string } | null = null;
+
+  private constructor(folder: string, config: WorkerConfig) {
+    this.folder = folder;
+    this.config = config;
+    this.#configFile = join(folder, "worker.json");
+    writeFileSync(this.#configFile, JSON.stringify(config), { mode: 0o600 });
+  }
+
+  static async create(change: Partial<WorkerConfig> = {}): Promise<TestWorker> {
+    const folder = mkdtempSync(join(tmpdir(), "gwt-"));
+    const bytes = crypto.getRandomValues(new Uint8Array(8));
+    const hex = Buffer.from(bytes).toString("hex");
+    const guest = await testGuest();
+    const config = WorkerConfig.parse({
+      schema: 1,
+      host_id: `host-${hex.slice(0, 6)}`,
+      region: [...bytes.slice(0, 3)].map((byte) => letters[byte % 26]).join(""),
+      state_folder: join(folder, "state"),
+      run_folder: join(folder, "run"),
+      prefix: `gw${hex.slice(0, 6)}`,
+      listen_socket: join(folder, "run", "w.sock"),
+      network: {
+        range4: `172.${20 + bytes[3]! % 12}.${bytes[4]}.0/24`,
+        range6: `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}::/48`.replace(
+          /:0+(?=[0-9a-f])/g,
+          ":",
+        ),
+        nameservers: [],
+      },
+      vmm: "runc",
+      guest: {
+        kernel_file: guest.kernelFile,
+        initramfs_file: guest.initramfsFile,
+        init_drive_file: guest.initDriveFile,
+        init_folder: guest.initFolder,
+      },
+      images: {
+        auth_file: null,
+        insecure_registries: [],
+        cache_mb_max: 1_024,
+        image_mb_max: 256,
+        files_max: 1_000,
+      },
+      redis_url: await testRedis("worker"),
+      // Nobody listens there: an agent must live without its control.
+      control_url: "http://127.0.0.1:9",
+      node_token: "0123456789abcdef0123456789abcdef",
+      memory_mb_max: 16_384,
+      ...change,
+    });
+    return new TestWorker(folder, config);
+  }
+
+  /** Starts the agent and waits until it serves, or until it is gone where it is to be killed at `killAt`. */
+  async start(killAt: string | null = null): Promise<AgentProcess> {
+    const logFile = join(this.folder, `agent-${++this.#starts}.log`);
+    const child = Bun.spawn({
+      cmd: [
+        process.execPath,
+        join(import.meta.dir, "agent.fixture.ts"),
+        this.#configFile,
+        ...(killAt ? [killAt] : []),
+      ],
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: Bun.file(logFile),
+    });
+    const agent = {
+      pid: child.pid,
+      exited: child.exited,
+      kill: (signal: NodeJS.Signals) => child.kill(signal),
+      log: () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : ""),
+    };
+    this.#agent = agent;
+    const timer = setTimeout(() => child.kill("SIGKILL"), UP_WAIT_MS);
+    const { value } = await child.stdout.getReader().read();
+    clearTimeout(timer);
+    if (value === undefined && killAt === null) throw new Error(`the agent did not come up: ${agent.log()}`);
+    return agent;
+  }
+
+  async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    this.#agent?.kill(signal);
+    await this.#agent?.exited;
+    this.#agent = null;
+  }
+
+  /** Calls the worker API. @throws GodwitError as the worker answers it; other errors where it was cut off. */
+  async call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    const answer = await fetch(`http://worker${path}`, {
+      method,
+      unix: this.config.listen_socket,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (answer.ok) return (text === "" ? null : JSON.parse(text)) as T;
+    throw GodwitError.fromWire(WireError.parse((JSON.parse(text) as { error: unknown }).error));
+  }
+
+  /** Puts a small image of busybox at the worker. */
+  async pull(config: Record<string, unknown> = { Cmd: ["/bin/sh", "-c", "echo hello; exec sleep 1000"] }) {
+    const folder = join(this.folder, `layout-${newRowId()}`);
+    const busybox = new Uint8Array(await Bun.file("/bin/busybox").arrayBuffer());
+    await writeImage(folder, "latest", {
+      layers: [[
+        { name: "bin/", type: "directory", mode: 0o755 },
+        { name: "tmp/", type: "directory", mode: 0o777 },
+        { name: "bin/busybox", content: busybox, mode: 0o755 },
+        ...["sh", "sleep", "httpd", "cat", "kill"].map((name) => ({
+          name: `bin/${name}`,
+          type: "symlink" as const,
+          linkname: "busybox",
+        })),
+      ]],
+      config,
+    });
+    const answer = await this.call<{ ref: string; digest: string }>("POST", "/v1/images", {
+      ref: `oci:${folder}:latest`,
+    });
+    return this.image = { ref: answer.ref, digest: answer.digest };
+  }
+
+  spec(change: Partial<MachineSpec> = {}): MachineSpec {
+    return MachineSpec.parse({
+      schema: 1,
+      id: newMachineId(),
+      org_id: newRowId(),
+      app_id: newRowId(),
+      app_name: "test",
+      release_id: newRowId(),
+      region: this.config.region,
+      image: this.image,
+      guest: {},
+      env: { CANARY: "canary-in-env" },
+      services: [{ internal_port: 8080, ports: [{ port: 80 }] }],
+      stop: { signal: "SIGTERM", timeout_s: 2 },
+      layer_mb: 64,
+      ...change,
+    });
+  }
+
+  wait(id: string, ...states: string[]): Promise<MachineView> {
+    const query = states.map((state) => `state=${state}`).join("&");
+    return this.call("GET", `/v1/machines/${id}/wait?${query}&timeout_s=50`);
+  }
+
+  /** The newest event of each key on this worker's stream. */
+  async published(): Promise<Map<string, StateEvent>> {
+    const redis = new Redis(await testRedis("admin"));
+    const newest = new Map<string, StateEvent>();
+    for (const [, fields] of await redis.xrange(regionStream(this.config.region), "-", "+")) {
+      const event = StateEvent.parse(JSON.parse(fields[fields.indexOf(EVENT_FIELD) + 1]!));
+      const before = newest.get(event.key);
+      if (before === undefined || isNewer(event.version, before.version)) newest.set(event.key, event);
+    }
+    redis.disconnect();
+    return newest;
+  }
+
+  /** What a machine has left on this host: processes, mounts, links, namespaces, cgroups, folders. */
+  async remains(machineId: string): Promise<string[]> {
+    const { state_folder, run_folder, prefix } = this.config;
+    const found: string[] = [];
+    for (const part of [state_folder, run_folder]) {
+      if (existsSync(join(part, "machines", machineId))) found.push(join(part, "machines", machineId));
+    }
+    const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+    found.push(...mounts.filter((line) => line.includes(machineId)));
+    if ((await new RuncDriver(this.config.guest).list(prefix)).includes(machineId)) found.push("a container");
+    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      if (commandOf(pid).includes(machineId)) found.push(`process ${pid}: ${commandOf(pid)}`);
+    }
+    return found;
+  }
+
+  links(): Promise<number[]> {
+    return this.#network().list();
+  }
+
+  async remove(): Promise<void> {
+    await this.kill();
+    const driver = new RuncDriver(this.config.guest);
+    for (const machineId of await driver.list(this.config.prefix)) {
+      await driver.clean({
+        machineId,
+        folder: join(this.config.state_folder, "machines", machineId),
+        runFolder: join(this.config.run_folder, "machines", machineId),
+        prefix: this.config.prefix,
+      });
+    }
+    await this.#network().removeAll();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #network(): Network {
+    return new Network({ prefix: this.config.prefix, ...this.config.network });
+  }
+}
+
+function commandOf(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+  } catch {
+    return ""; // it ended while we looked
+  }
+}
