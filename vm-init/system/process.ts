@@ -10,7 +10,7 @@ const WEXITED = 4;
 const WNOWAIT = 0x01000000;
 /** sizeof(siginfo_t), and where si_pid stands in it on 64-bit Linux. */
 const SIGINFO_BYTES = 128;
-const SI_PID_OFFSET = 12;
+const SI_PID_OFFSET = 16;
 
 const RLIMIT_NOFILE = 7;
 const PR_CAPBSET_DROP = 24;
