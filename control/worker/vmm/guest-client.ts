@@ -56,7 +56,7 @@ export class GuestClient {
         resolve();
         this.close();
       };
-      this.#session.on("error", (error) => end(protocolError(messageOf(error), error)));
+      this.#session.on("error", (error) => end(failureOf(error)));
       this.#session.on("close", () => end(gone()));
       this.#session.on("goaway", () => end(gone()));
       stream.on("error", (error) => end(gone(error)));
@@ -90,9 +90,13 @@ export class GuestClient {
     return parse(GuestListeners, await this.#call({ method: "GET", path: "/v1/listeners" }, options));
   }
 
-  /** Tells the guest that its exit is kept durably, so that it powers off at once. */
+  /** Tells the guest that its exit is kept durably, so that it powers off at once, perhaps before it answers. */
   async acknowledgeExit(options: CallOptions = {}): Promise<void> {
-    await this.#call({ method: "POST", path: "/v1/exit-ack" }, options);
+    try {
+      await this.#call({ method: "POST", path: "/v1/exit-ack" }, options);
+    } catch (error) {
+      if (!(error instanceof GodwitError) || error.code !== "guest.gone") throw error;
+    }
   }
 
   /** Lines from sequence number `from`, then live ones until the stream ends or `signal` aborts. */
@@ -123,8 +127,9 @@ export class GuestClient {
   /** Ends the session and the stream under it. */
   close(): void {
     this.#failure ??= gone();
-    this.#session.destroy();
+    // The stream first: a guest that is sent a last GOAWAY may answer it into the next connection.
     this.#stream.destroy();
+    this.#session.destroy();
   }
 
   /** One call and its whole body, as text. */
@@ -212,6 +217,11 @@ function parse<T extends z.ZodType>(schema: T, body: string): z.infer<T> {
   } catch (error) {
     throw protocolError(messageOf(error).slice(0, 512), error);
   }
+}
+
+/** A broken connection comes with the system call that met it; all else is the peer's doing. */
+function failureOf(error: Error): GodwitError {
+  return "syscall" in error ? gone(error) : protocolError(error.message, error);
 }
 
 function protocolError(what: string, cause?: unknown): GodwitError {

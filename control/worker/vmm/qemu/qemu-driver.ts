@@ -1,5 +1,5 @@
 /** VMs by QEMU, with KVM where a guest boots with it, else emulated. See README.md for its arguments and what it leaves. */
-import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, GodwitError } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
@@ -9,6 +9,7 @@ import type { Vm, VmmDriver, VmmProbe, VmSpec } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
+import { requireFiles } from "../require-files.ts";
 import { allQemusOf, findQemu, machineIdsUnder } from "./find-qemu.ts";
 import { QEMU, qemuArguments } from "./qemu-arguments.ts";
 import { type QemuPaths, qemuPaths } from "./qemu-paths.ts";
@@ -43,7 +44,14 @@ export class QemuDriver implements VmmDriver {
       });
     }
     const paths = qemuPaths(spec);
-    this.#requireFiles(spec);
+    const { kernel_file, initramfs_file, init_drive_file } = this.#guest;
+    requireFiles(spec.machineId, [
+      kernel_file,
+      initramfs_file,
+      init_drive_file,
+      spec.imageFile,
+      spec.layerFile,
+    ]);
     mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
     mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
     removeFiles(paths);
@@ -77,21 +85,6 @@ export class QemuDriver implements VmmDriver {
 
   list(prefix: string): Promise<string[]> {
     return Promise.resolve(machineIdsUnder(prefix));
-  }
-
-  #requireFiles(spec: VmSpec): void {
-    const { kernel_file, initramfs_file, init_drive_file } = this.#guest;
-    for (const file of [kernel_file, initramfs_file, init_drive_file, spec.imageFile, spec.layerFile]) {
-      if (existsSync(file)) continue;
-      throw new GodwitError(
-        "vmm.file_missing",
-        `Cannot start machine ${spec.machineId}: ${file} is missing`,
-        {
-          fault: "us",
-          hint: "files of the guest are made by `bun run images`; an image is made again by a new deploy",
-        },
-      );
-    }
   }
 }
 

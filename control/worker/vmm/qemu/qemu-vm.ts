@@ -1,11 +1,12 @@
 /** A running QEMU: its exit, however it is learnt, and the ways into it. */
 import { existsSync, readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
+import { setTimeout as delay } from "node:timers/promises";
 import { readConsoleTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
 import type { Vm, VmExit, VmSpec } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
-import { goneOf, killAndWait } from "../host-process.ts";
+import { goneOf, isAlive, killAndWait } from "../host-process.ts";
 import { Qmp, type QmpEvent } from "../qmp.ts";
 import type { ProcessRecord } from "../process-record.ts";
 import type { QemuPaths } from "./qemu-paths.ts";
@@ -13,6 +14,14 @@ import type { QemuPaths } from "./qemu-paths.ts";
 /** QMP's end wakes the watch at once; this is for a QMP socket that somebody else holds. */
 const GONE_POLL_MS = 500;
 const GREETING_MS_MAX = 10_000;
+
+/**
+ * A virtio-serial port has no connections, only a flag that the host is there: the guest must see it down before it is up
+ * again, or the rest of the last conversation becomes the start of the next one.
+ */
+const RECONNECT_GAP_MS = 100;
+/** By socket, since two handles of one VM share it. */
+const controlClosedAt = new Map<string, number>();
 
 export interface QemuVmInput {
   readonly spec: Pick<VmSpec, "machineId" | "folder">;
@@ -51,8 +60,16 @@ export class QemuVm implements Vm {
     return true;
   }
 
-  openControl(signal: AbortSignal): Promise<Duplex> {
-    return openControlStream(this.#input.paths.control, this.exited, signal);
+  async openControl(signal: AbortSignal): Promise<Duplex> {
+    const { control } = this.#input.paths;
+    await delay((controlClosedAt.get(control) ?? 0) + RECONNECT_GAP_MS - performance.now(), undefined, {
+      signal,
+    });
+    const stream = await openControlStream(control, this.exited, signal);
+    stream.once("close", () => {
+      if (isAlive(this.#input.record)) controlClosedAt.set(control, performance.now());
+    });
+    return stream;
   }
 
   async kill(): Promise<void> {
@@ -85,6 +102,7 @@ export class QemuVm implements Vm {
       event: this.#event,
     });
     this.#qmp?.close();
+    controlClosedAt.delete(this.#input.paths.control);
     return { vmmStatus, reason };
   }
 

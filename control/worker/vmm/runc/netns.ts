@@ -9,6 +9,12 @@ import { hostCommand } from "../host-command.ts";
 
 const NETNS_FOLDER = "/run/netns";
 
+/** What of `ip -json link show` matters here. */
+interface Link {
+  readonly ifname: string;
+  readonly ifalias?: string;
+}
+
 export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
   const purpose = `make the network namespace of machine ${spec.machineId}`;
   if (!existsSync(`${NETNS_FOLDER}/${name}`)) await hostCommand(["ip", "netns", "add", name], { purpose });
@@ -16,7 +22,8 @@ export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
   const inside = spec.runConfig.network?.interface ?? "eth0";
   const peer = `${spec.link.name}p`;
   if (existsSync(`/sys/class/net/${peer}`)) {
-    const move = ["netns", name, "name", inside, "address", spec.link.mac];
+    // The alias remembers its name on the host, to which removeNetns() gives it back.
+    const move = ["netns", name, "name", inside, "address", spec.link.mac, "alias", peer];
     await hostCommand(["ip", "link", "set", "dev", peer, ...move], { purpose });
     return;
   }
@@ -34,9 +41,19 @@ export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
   );
 }
 
+/** Gives the link's end back first: with its namespace it would die, and the host's end with it, which is not ours. */
 export async function removeNetns(name: string): Promise<void> {
   if (!existsSync(`${NETNS_FOLDER}/${name}`)) return;
-  await hostCommand(["ip", "netns", "delete", name], { purpose: `remove the network namespace ${name}` });
+  const purpose = `remove the network namespace ${name}`;
+  const links = JSON.parse(
+    await hostCommand(["ip", "-netns", name, "-json", "link", "show"], { purpose }),
+  ) as Link[];
+  for (const { ifname, ifalias } of links) {
+    if (ifalias === undefined) continue;
+    const back = ["netns", String(process.pid), "name", ifalias];
+    await hostCommand(["ip", "-netns", name, "link", "set", "dev", ifname, "down", ...back], { purpose });
+  }
+  await hostCommand(["ip", "netns", "delete", name], { purpose });
 }
 
 export function netnsNames(): string[] {

@@ -13,6 +13,7 @@ import { lastLines } from "../exit-reason.ts";
 import { hostCommand } from "../host-command.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
+import { requireFiles } from "../require-files.ts";
 import { cgroupNames, killAllIn, removeCgroups } from "./cgroups.ts";
 import { findContainer, runcsOf } from "./find-container.ts";
 import { makeNetns, netnsNames, removeNetns } from "./netns.ts";
@@ -46,6 +47,7 @@ export class RuncDriver implements VmmDriver {
   async start(spec: VmSpec): Promise<Vm> {
     const running = await this.adopt(spec);
     if (running !== null) return running;
+    requireFiles(spec.machineId, [this.#initFolder, spec.imageFile, spec.layerFile]);
     const paths = runcPaths(spec);
     // Not the namespace: a start that was cut off may have moved the link into it.
     await removeContainer(spec, paths);
