@@ -1,0 +1,79 @@
+/** godwit apps list | create | destroy */
+import { GodwitError } from "../../contract/errors.ts";
+import type { Session } from "../session.ts";
+import { table } from "../table.ts";
+
+export interface App {
+  readonly name: string;
+  readonly status: string;
+  readonly url: string;
+  readonly organization: { readonly slug: string };
+}
+
+interface Page<T> {
+  readonly edges: readonly { readonly node: T }[];
+  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
+}
+
+const FIELDS = "name status url organization { slug }";
+const PAGE_SIZE = 100;
+/** Far more than anybody reads; a script that needs all of a fleet asks the API itself. */
+const PAGES_MAX = 100;
+
+export async function listApps(session: Session): Promise<void> {
+  const api = await session.api();
+  const apps: App[] = [];
+  let after: string | null = null;
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const answer: { apps: Page<App> } = await api.graphql(
+      `query ($organization: String, $first: Int, $after: String) {
+        apps(organization: $organization, first: $first, after: $after) {
+          edges { node { ${FIELDS} } } pageInfo { hasNextPage endCursor } } }`,
+      { organization: session.flags.org ?? null, first: PAGE_SIZE, after },
+    );
+    apps.push(...answer.apps.edges.map((edge) => edge.node));
+    if (!answer.apps.pageInfo.hasNextPage) break;
+    after = answer.apps.pageInfo.endCursor;
+  }
+  const rows = apps.map(plain);
+  session.result({ apps: rows }, table(rows, "No apps yet; make one with: godwit apps create NAME"));
+}
+
+export async function createApp(session: Session, name: string): Promise<void> {
+  const api = await session.api();
+  const input = { name, ...(session.flags.org === undefined ? {} : { organization: session.flags.org }) };
+  const { createApp } = await api.graphql<{ createApp: { app: App } }>(
+    `mutation ($input: CreateAppInput!) { createApp(input: $input) { app { ${FIELDS} } } }`,
+    { input },
+  );
+  const app = plain(createApp.app);
+  session.result({ app }, `App ${app.name} is there, in ${app.organization}; it will answer at ${app.url}`);
+}
+
+export async function destroyApp(session: Session, name: string): Promise<void> {
+  await session.confirm(`Destroy ${name} with all of its machines?`);
+  const api = await session.api();
+  await api.graphql(`mutation ($input: DeleteAppInput!) { deleteApp(input: $input) { name } }`, {
+    input: { name },
+  });
+  session.result({ app: { name, destroyed: true } }, `App ${name} is destroyed`);
+}
+
+/** snake_case, as all JSON of the CLI. */
+function plain(app: App) {
+  return {
+    name: app.name,
+    status: app.status.toLowerCase(),
+    organization: app.organization.slug,
+    url: app.url,
+  };
+}
+
+/** @throws `cli.not_found` */
+export function foundApp<T>(app: T | null, name: string): T {
+  if (app !== null) return app;
+  throw new GodwitError("cli.not_found", `There is no app ${name}, or it is not yours to see`, {
+    fault: "client",
+    hint: `see \`godwit apps list\`, or make it: godwit apps create ${name}`,
+  });
+}

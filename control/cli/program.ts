@@ -1,0 +1,144 @@
+/** The commands of `godwit`. What a command does is loaded when it runs, so that `--help` and `version` start fast. */
+import { Command, InvalidArgumentError, Option } from "commander";
+import type { GlobalFlags } from "./context.ts";
+import type { DeployFlags } from "./commands/deploy.ts";
+import type { LogsFlags } from "./commands/logs.ts";
+import type { Session } from "./session.ts";
+import { VERSION } from "./version.ts";
+
+export const LOG_TAIL_DEFAULT = 100;
+
+export function godwitProgram(): Command {
+  const program = new Command("godwit").description(
+    "Runs container images as virtual machines near their users.",
+  )
+    .option("--json", "one JSON document on stdout and nothing else")
+    .option("-a, --app <name>", "the app (GODWIT_APP)")
+    .option("-o, --org <slug>", "the organisation")
+    .option("-y, --yes", "yes to every question")
+    .option("-t, --access-token <token>", "instead of GODWIT_TOKEN")
+    .version(VERSION, "-V, --version")
+    .showHelpAfterError("(godwit --help shows the commands)")
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 the app failed, 6 unreachable",
+    );
+  addStack(program);
+  addApps(program);
+  addDeploy(program);
+  addMachine(program);
+  addLogs(program);
+  program.command("version").description("the version of this command").action((_, command: Command) => {
+    const { json } = command.optsWithGlobals<GlobalFlags>();
+    console.log(json ? JSON.stringify({ version: VERSION }) : `godwit ${VERSION}`);
+  });
+  return program;
+}
+
+async function sessionOf(command: Command): Promise<Session> {
+  const { Session } = await import("./session.ts");
+  return new Session(command.optsWithGlobals<GlobalFlags>());
+}
+
+function addStack(program: Command): void {
+  const pass = (name: string, description: string) =>
+    program.command(name).description(`${description} (see ${name} --help)`)
+      .allowUnknownOption().allowExcessArguments().helpOption(false)
+      .argument("[options...]")
+      .action(async () => {
+        const { runStack } = await import("./commands/stack.ts");
+        process.exitCode = await runStack(stackArguments(process.argv.slice(2), name));
+      });
+  pass("up", "start a whole Godwit on this machine");
+  pass("down", "stop it and leave nothing behind");
+  pass("status", "what of it runs");
+  pass("doctor", "is this machine fit for it?");
+}
+
+/** Pure: the command's name first, then everything else as it was typed. */
+export function stackArguments(argv: readonly string[], name: string): string[] {
+  const at = argv.indexOf(name);
+  return [name, ...argv.slice(0, at), ...argv.slice(at + 1)];
+}
+
+function addApps(program: Command): void {
+  const apps = program.command("apps").description("list, create, destroy apps");
+  apps.command("list").alias("ls").action(async (_, command: Command) =>
+    await (await import("./commands/apps.ts")).listApps(await sessionOf(command))
+  );
+  apps.command("create").argument("<name>").action(async (name: string, _, command: Command) =>
+    await (await import("./commands/apps.ts")).createApp(await sessionOf(command), name)
+  );
+  apps.command("destroy").argument("<name>").action(async (name: string, _, command: Command) =>
+    await (await import("./commands/apps.ts")).destroyApp(await sessionOf(command), name)
+  );
+}
+
+function addDeploy(program: Command): void {
+  program.command("deploy").description("run an image as the app's next release")
+    .option("-i, --image <ref>", "an image in a registry")
+    .option("--dockerfile <file>", "build this Dockerfile; its folder is the context")
+    .option("-e, --env <name=value>", "a variable of the process; repeat it", collect)
+    .option("--vm-memory <mb>", "memory, a multiple of 256", whole)
+    .option("--vm-cpus <count>", "processors: 1, 2, 4, 8 or 16", whole)
+    .option("--internal-port <port>", "where the app listens for HTTP", whole)
+    .option("--no-service", "nothing listens: no requests reach it")
+    .option("--wait-timeout <seconds>", "how long it may take to run and answer", whole)
+    .option("--detach", "do not wait for the end of the deploy")
+    .addOption(new Option("--command <words...>", "replaces the image's command; or write it after --"))
+    .argument("[words...]", "after --: the command, instead of the image's")
+    .action(async (words: string[], flags: DeployFlags & { command?: string[] }, command: Command) =>
+      await (await import("./commands/deploy.ts")).deploy(
+        await sessionOf(command),
+        flags,
+        flags.command ?? words,
+      )
+    );
+}
+
+function addMachine(program: Command): void {
+  const machine = program.command("machine").alias("machines").description(
+    "list, start, stop, destroy machines",
+  );
+  const load = () => import("./commands/machine.ts");
+  machine.command("list").alias("ls").action(async (_, command: Command) =>
+    await (await load()).listMachines(await sessionOf(command))
+  );
+  machine.command("status").argument("<id>").action(async (id: string, _, command: Command) =>
+    await (await load()).machineStatus(await sessionOf(command), id)
+  );
+  machine.command("start").argument("<id>").option("--no-wait", "return when it is accepted")
+    .action(async (id: string, flags: { wait: boolean }, command: Command) =>
+      await (await load()).startMachine(await sessionOf(command), id, flags.wait)
+    );
+  machine.command("stop").argument("<id>").option("--no-wait", "return when it is accepted")
+    .option("--signal <name>", "instead of the image's").option("--timeout <seconds>", "until SIGKILL", whole)
+    .action(async (
+      id: string,
+      flags: { wait: boolean; signal?: string; timeout?: number },
+      command: Command,
+    ) => await (await load()).stopMachine(await sessionOf(command), id, flags, flags.wait));
+  machine.command("destroy").argument("<id>").option("--no-wait", "return when it is accepted")
+    .action(async (id: string, flags: { wait: boolean }, command: Command) =>
+      await (await load()).destroyMachine(await sessionOf(command), id, flags.wait)
+    );
+}
+
+function addLogs(program: Command): void {
+  program.command("logs").description("what an app's machines print")
+    .option("-f, --follow", "go on with new lines")
+    .option("--machine <id>", "of one machine")
+    .option("-n, --tail <lines>", "how many old lines", whole, LOG_TAIL_DEFAULT)
+    .action(async (flags: LogsFlags, command: Command) =>
+      await (await import("./commands/logs.ts")).showLogs(await sessionOf(command), flags)
+    );
+}
+
+function collect(value: string, before: string[] | undefined): string[] {
+  return [...before ?? [], value];
+}
+
+function whole(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("it must be a whole number.");
+  return Number(text);
+}
