@@ -11,7 +11,11 @@ import { assert } from "../contract/errors.ts";
 export const APPEND_BATCH_MAX = 500;
 
 /** Appends in order; rejects when any append failed, and then a prefix of `events` may be in the stream. */
-export async function appendEvents(redis: Redis, stream: string, events: readonly StateEvent[]): Promise<void> {
+export async function appendEvents(
+  redis: Redis,
+  stream: string,
+  events: readonly StateEvent[],
+): Promise<void> {
   for (let start = 0; start < events.length; start += APPEND_BATCH_MAX) {
     const pipeline = redis.pipeline();
     for (const event of events.slice(start, start + APPEND_BATCH_MAX)) {

@@ -1,0 +1,120 @@
+/**
+ * The control process: `bun control/main.ts --config PATH` (ControlConfig). Serves the API, runs releases, publishes
+ * routing. Several may run beside each other on one Postgres. SIGTERM and SIGINT end it gracefully: releases under way
+ * are left as they stand, and the next process resumes them.
+ */
+import { parseArgs } from "node:util";
+import { pino } from "pino";
+import { readControlConfig } from "./access/control-config.ts";
+import { loadKeyPair } from "./access/key-file.ts";
+import { makeApp } from "./api/app.ts";
+import { REQUEST_BYTES_MAX } from "./api/limits.ts";
+import { Metrics } from "./api/metrics.ts";
+import { GodwitError, messageOf } from "./contract/errors.ts";
+import { WorkerClient } from "./place/worker-client.ts";
+import { Publisher } from "./publish/publisher.ts";
+import { connectRedis } from "./publish/redis.ts";
+import { Runner } from "./release/runner.ts";
+import { Store } from "./store/database.ts";
+import type { Host } from "./store/hosts.ts";
+import { migrate } from "./store/migrate.ts";
+import { retryAtStart } from "./start-retry.ts";
+
+/** Longer than the longest wait that is passed on to a worker. */
+const idleTimeoutS = 120;
+
+async function main(argv: string[]): Promise<void> {
+  const config = await readControlConfig(
+    parseArgs({ args: argv, options: { config: { type: "string" } } }).values.config,
+  );
+  const log = pino({ base: { process: "control" } });
+  const store = new Store(config.database_url);
+  const redis = connectRedis(config.redis_url);
+  const publisherRedis = connectRedis(config.redis_url);
+
+  const migrated = await retryAtStart(() => migrate(store));
+  if (migrated.length > 0) log.info({ migrated }, "database migrated");
+  await retryAtStart(() => connected(redis, config.redis_url));
+  await retryAtStart(() => connected(publisherRedis, config.redis_url));
+  const keys = loadKeyPair(config.token_key_file);
+
+  const metrics = new Metrics();
+  const clientOf = (host: Host) => new WorkerClient(host.id, host.url);
+  const publisher = new Publisher({
+    store,
+    redis: publisherRedis,
+    log: (level, message) => log[level](message),
+    onPublished: (events) => metrics.published.inc(events),
+    onFailure: () => metrics.publishFailures.inc(),
+  });
+  const runner = new Runner({
+    store,
+    clientOf,
+    log: (level, message, fields) => log[level](fields, message),
+    now: Date.now,
+    random: Math.random,
+    onRelease: (end) => metrics.releases.inc({ end }),
+  });
+  const app = makeApp({
+    config,
+    store,
+    redis,
+    newRedisReader: () => connectRedis(config.redis_url, { blocking: true }),
+    keys,
+    clientOf,
+    wakeRunner: () => runner.wake(),
+    metrics,
+    log,
+  });
+
+  await publisher.start();
+  runner.start();
+  const server = Bun.serve({
+    hostname: config.listen.address,
+    port: config.listen.port,
+    fetch: app.fetch,
+    idleTimeout: idleTimeoutS,
+    maxRequestBodySize: REQUEST_BYTES_MAX,
+  });
+  log.info({ url: server.url.href }, "control serves");
+
+  const stop = Promise.withResolvers<string>();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.resolve(signal));
+  log.info({ signal: await stop.promise }, "control stops");
+  await server.stop(true);
+  await runner.stop();
+  await publisher.stop();
+  redis.disconnect();
+  publisherRedis.disconnect();
+  await store.close();
+}
+
+async function connected(redis: ReturnType<typeof connectRedis>, url: string): Promise<void> {
+  try {
+    if (redis.status !== "ready") await redis.connect();
+    await redis.ping();
+  } catch (error) {
+    redis.disconnect();
+    throw new GodwitError(
+      "control.redis_unavailable",
+      `Cannot reach Redis at ${new URL(url).host}: ${messageOf(error)}`,
+      {
+        fault: "us",
+        retryable: true,
+        hint: "Check that Redis runs, and the user and password of `redis_url`.",
+        cause: error,
+      },
+    );
+  }
+}
+
+if (import.meta.main) {
+  try {
+    await main(process.argv.slice(2));
+    process.exit(0);
+  } catch (error) {
+    const hint = error instanceof GodwitError && error.hint !== null ? ` ${error.hint}` : "";
+    console.error(`${messageOf(error)}.${hint}`);
+    process.exit(1);
+  }
+}
