@@ -62,10 +62,17 @@ export class Requests {
       insertMachine(store, spec);
       return true;
     });
-    // A repeated request while the first is under way waits for that one.
-    const error = outcome === null ? await this.#engine.settled(spec.id).then(() => null) : await outcome;
+    if (outcome === null) return await this.#awaitCreate(spec);
+    const error = await outcome;
     if (error !== null) throw error;
     return this.view(spec.id);
+  }
+
+  /** A repeated request waits for the one under way; where that is undone, it tries itself. */
+  async #awaitCreate(spec: MachineSpec): Promise<MachineView> {
+    await this.#engine.settled(spec.id);
+    const found = findMachine(this.#host.store, spec.id);
+    return found === null ? await this.create(spec) : this.view(spec.id);
   }
 
   start(machineId: string): MachineView {

@@ -18,6 +18,7 @@ import { Network } from "./network/network.ts";
 import { RuncDriver } from "./vmm/runc/runc-driver.ts";
 
 const UP_WAIT_MS = 30_000;
+const PUBLISHED_WAIT_MS = 10_000;
 const letters = "abcdefghijklmnopqrstuvwxyz";
 
 export interface AgentProcess {
@@ -42,7 +43,11 @@ export class TestWorker {
     writeFileSync(this.#configFile, JSON.stringify(config), { mode: 0o600 });
   }
 
-  static async create(change: Partial<WorkerConfig> = {}): Promise<TestWorker> {
+  /** `links`: for how many machines the host has addresses. */
+  static async create(
+    change: Partial<WorkerConfig> = {},
+    { links = 128 }: { links?: 1 | 128 } = {},
+  ): Promise<TestWorker> {
     const folder = mkdtempSync(join(tmpdir(), "gwt-"));
     const bytes = crypto.getRandomValues(new Uint8Array(8));
     const hex = Buffer.from(bytes).toString("hex");
@@ -56,7 +61,7 @@ export class TestWorker {
       prefix: `gw${hex.slice(0, 6)}`,
       listen_socket: join(folder, "run", "w.sock"),
       network: {
-        range4: `172.${20 + bytes[3]! % 12}.${bytes[4]}.0/24`,
+        range4: `172.${20 + bytes[3]! % 12}.${bytes[4]}.0/${links === 1 ? 31 : 24}`,
         range6: `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}::/48`.replace(
           /:0+(?=[0-9a-f])/g,
           ":",
@@ -191,6 +196,16 @@ export class TestWorker {
     }
     redis.disconnect();
     return newest;
+  }
+
+  /** The newest event of a key once it satisfies `accept`; the one that is there after PUBLISHED_WAIT_MS otherwise. */
+  async publishedEventually(key: string, accept: (event: StateEvent | undefined) => boolean) {
+    const deadline = Date.now() + PUBLISHED_WAIT_MS;
+    for (;;) {
+      const event = (await this.published()).get(key);
+      if (accept(event) || Date.now() > deadline) return event;
+      await Bun.sleep(10);
+    }
   }
 
   /** What a machine has left on this host: processes, mounts, links, namespaces, cgroups, folders. */

@@ -12,15 +12,15 @@ export function allocateLink(store: Store, machineId: string): number {
   if (found !== null) return found;
   const free = store.db.query<{ n: number }, []>(
     `SELECT min(n) AS n FROM (
-       SELECT 1 AS n WHERE NOT EXISTS (SELECT 1 FROM links WHERE link_index = 1)
+       SELECT 0 AS n WHERE NOT EXISTS (SELECT 1 FROM links WHERE link_index = 0)
        UNION ALL
        SELECT link_index + 1 FROM links AS a
        WHERE NOT EXISTS (SELECT 1 FROM links AS b WHERE b.link_index = a.link_index + 1))`,
-  ).get()?.n ?? 1;
+  ).get()?.n ?? 0;
   if (free > LINK_INDEX_MAX) {
     throw new GodwitError(
       "worker.no_links",
-      `Cannot give machine ${machineId} a link: all ${LINK_INDEX_MAX} are taken`,
+      `Cannot give machine ${machineId} a link: all ${LINK_INDEX_MAX + 1} are taken`,
       {
         fault: "us",
         retryable: true,

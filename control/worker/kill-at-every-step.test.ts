@@ -1,0 +1,171 @@
+/**
+ * Each durable operation against kill -9: a real agent kills itself at each boundary of each step, the next one takes
+ * over, and then the machine is at its goal or was never there, what the stream says is what is true, and after a destroy
+ * nothing of it is left on this machine.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import type { GodwitError } from "../contract/errors.ts";
+import type { MachineSpec, MachineView } from "../contract/machine.ts";
+import { create } from "./operations/create.ts";
+import { destroy } from "./operations/destroy.ts";
+import { type Kind, type Operation, SETTLE } from "./operations/operation.ts";
+import { start } from "./operations/start.ts";
+import { stop } from "./operations/stop.ts";
+import type { Host } from "./host.ts";
+import { TestWorker } from "./testbed.fixture.ts";
+
+/** The lists of steps are read off the operations themselves, so that a new step is tested without being named here. */
+const noHost = { config: {}, store: {} } as Host;
+const operations: Operation[] = [create(noHost), start(noHost), stop(noHost), destroy(noHost)];
+
+interface Case {
+  readonly kind: Kind;
+  readonly killAt: string;
+}
+const cases: Case[] = operations.flatMap(({ kind, steps }) =>
+  [...steps.map((step) => step.name), SETTLE].flatMap((step) =>
+    ["before", "after"].map((when) => ({ kind, killAt: `${kind}:${step}:${when}` }))
+  )
+);
+/** A start that fails is undone; it is made to fail by an image whose command does not exist. */
+const undoCases = ["undo-hello", "undo-boot", "undo-attach", SETTLE].flatMap((step) =>
+  ["before", "after"].map((when) => `start:${step}:${when}`)
+);
+
+/** A create that fails: the host has one link, and another machine has it. */
+const undoCreateCases = ["undo-link", "undo-layer", "undo-folder", SETTLE].flatMap((step) =>
+  ["before", "after"].map((when) => `create:${step}:${when}`)
+);
+
+const KILLED = 128 + 9;
+const GOAL: Record<Kind, MachineView["state"]> = {
+  create: "created",
+  start: "started",
+  stop: "stopped",
+  destroy: "destroyed",
+};
+
+let worker: TestWorker;
+let failing: { ref: string; digest: string };
+let working: { ref: string; digest: string };
+beforeAll(async () => {
+  worker = await TestWorker.create();
+  await worker.start();
+  failing = await worker.pull({ Cmd: ["/no/such/command"] });
+  working = await worker.pull();
+  await worker.kill("SIGTERM");
+}, 120_000);
+afterAll(() => worker.remove(), 60_000);
+
+/** Brings a machine to where `kind` can be asked for. */
+async function prepare(kind: Kind, spec: MachineSpec): Promise<void> {
+  if (kind === "create") return;
+  await worker.call("PUT", `/v1/machines/${spec.id}`, spec);
+  if (kind === "start") return;
+  await worker.call("POST", `/v1/machines/${spec.id}/start`);
+  expect(await worker.wait(spec.id, "started")).toMatchObject({ state: "started" });
+}
+
+async function ask(kind: Kind, spec: MachineSpec): Promise<void> {
+  const path = `/v1/machines/${spec.id}`;
+  if (kind === "create") await worker.call("PUT", path, spec);
+  else if (kind === "destroy") await worker.call("DELETE", path);
+  else await worker.call("POST", `${path}/${kind}`, {});
+}
+
+/** The state that its owner shows and the stream tells; null where there is no such machine. */
+async function viewOf(id: string, ...states: string[]): Promise<MachineView | null> {
+  try {
+    return await worker.wait(id, ...states);
+  } catch (error) {
+    if ((error as GodwitError).code === "machine.not_found") return null;
+    throw error;
+  }
+}
+
+async function expectPublished(id: string, state: string | null): Promise<void> {
+  const key = `${worker.config.host_id}/${id}`;
+  const event = await worker.publishedEventually(
+    key,
+    (e) => (e?.deleted ? "destroyed" : e?.row?.state ?? null) === state,
+  );
+  expect(event?.deleted ? "destroyed" : event?.row?.state ?? null).toBe(state);
+}
+
+async function destroyAndExpectNothing(spec: MachineSpec): Promise<void> {
+  await worker.call("DELETE", `/v1/machines/${spec.id}`);
+  expect((await worker.wait(spec.id, "destroyed")).state).toBe("destroyed");
+  expect(await worker.remains(spec.id)).toEqual([]);
+  expect(await worker.links()).toEqual([]);
+  await expectPublished(spec.id, "destroyed");
+}
+
+describe("kill -9 of the agent", () => {
+  for (const { kind, killAt } of cases) {
+    test(`${killAt}: the next agent brings the machine to its goal`, async () => {
+      const spec = worker.spec({ image: working });
+      const agent = await worker.start(killAt);
+      await prepare(kind, spec);
+      // The answer may be cut off by the kill: what counts is what stands in the database.
+      await ask(kind, spec).catch(() => null);
+      expect(await agent.exited).toBe(KILLED);
+      await worker.start();
+      // What had not been accepted is asked for again, as control would.
+      if (kind === "create") await ask(kind, spec);
+      expect(await viewOf(spec.id, GOAL[kind])).toMatchObject({ state: GOAL[kind] });
+      await expectPublished(spec.id, GOAL[kind]);
+      await destroyAndExpectNothing(spec);
+      await worker.kill("SIGTERM");
+    }, 60_000);
+  }
+
+  for (const killAt of undoCases) {
+    test(`${killAt}: the next agent undoes the failed start`, async () => {
+      const spec = worker.spec({ image: failing });
+      const agent = await worker.start(killAt);
+      await prepare("start", spec);
+      await ask("start", spec).catch(() => null);
+      expect(await agent.exited).toBe(KILLED);
+      await worker.start();
+      const view = await viewOf(spec.id, "started", "failed");
+      expect(view).toMatchObject({ state: "failed", last_exit: { exit_code: null, requested: false } });
+      expect(view?.reason).toContain("/no/such/command");
+      expect(await worker.links()).toEqual([]);
+      await expectPublished(spec.id, "failed");
+      await destroyAndExpectNothing(spec);
+      await worker.kill("SIGTERM");
+    }, 60_000);
+  }
+
+  describe("on a host without a free link", () => {
+    let full: TestWorker;
+    beforeAll(async () => {
+      full = await TestWorker.create({}, { links: 1 });
+      await full.start();
+      await full.pull();
+      const first = full.spec();
+      await full.call("PUT", `/v1/machines/${first.id}`, first);
+      await full.kill("SIGTERM");
+    }, 60_000);
+    afterAll(() => full.remove(), 60_000);
+
+    for (const killAt of undoCreateCases) {
+      test(`${killAt}: the next agent undoes the failed create`, async () => {
+        const spec = full.spec();
+        const agent = await full.start(killAt);
+        await full.call("PUT", `/v1/machines/${spec.id}`, spec).catch(() => null);
+        expect(await agent.exited).toBe(KILLED);
+        await full.start();
+        // Answered once the undoing is through, and refused again for the same reason.
+        const error = await full.call("PUT", `/v1/machines/${spec.id}`, spec).catch((e: GodwitError) =>
+          e.code
+        );
+        expect(error).toBe("network.range_exhausted");
+        expect(await full.remains(spec.id)).toEqual([]);
+        expect((await full.call<{ machines: unknown[] }>("GET", "/v1/machines")).machines).toHaveLength(1);
+        expect((await full.published()).has(`${full.config.host_id}/${spec.id}`)).toBe(false);
+        await full.kill("SIGTERM");
+      }, 60_000);
+    }
+  });
+});
