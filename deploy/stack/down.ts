@@ -8,7 +8,8 @@ import { stopSupervisor } from "./supervisor-client.ts";
 import { sweep } from "./sweep.ts";
 
 /** Each machine gets its own stop timeout, all at once. */
-const MACHINES_STOP_WAIT_MS = 120_000;
+const MACHINES_STOP_WAIT_MS = 60_000;
+const ANSWER_WAIT_MS = 5_000;
 
 export interface DownAnswer {
   readonly was_running: boolean;
@@ -50,7 +51,9 @@ async function stopMachines(home: Home): Promise<string> {
   const answer = await fetch("http://worker/v1/shutdown", {
     unix: home.workerSocket,
     method: "POST",
-    signal: AbortSignal.timeout(MACHINES_STOP_WAIT_MS),
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ timeout_s: MACHINES_STOP_WAIT_MS / 1_000 }),
+    signal: AbortSignal.timeout(MACHINES_STOP_WAIT_MS + ANSWER_WAIT_MS),
   }).catch(() => null); // the agent is gone or stuck: the sweep takes its machines down
   return answer?.ok === true ? "" : "the worker does not answer; its machines are ended without it";
 }
