@@ -51,6 +51,7 @@ export async function pullImage(
     const checked = await checkImage(ref, image.manifest, blobs, limits, platform);
     bytes = checked.bytes;
 
+    chmodSync(root, 0o755); // the image's root, where no layer says otherwise: any user must pass through it
     enter("unpack", `unpacking ${megabytes(bytes)}`);
     const unpacking = { blobs, layout: join(work, "layout"), root, run: place.run, temp };
     await unpackImage(ref, image.manifest.config, checked, unpacking);

@@ -91,6 +91,7 @@ function decompressor(compression: LayerCompression) {
 function entriesOf(scan: LayerScan): Writable {
   const tar = extract();
   tar.on("entry", (header, stream, next) => {
+    stream.on("error", () => {}); // a destroyed extract tells its entry too; the extract's own error is the one heard
     try {
       scan.entries.admit(
         scan.layer,
