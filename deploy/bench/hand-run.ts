@@ -1,0 +1,142 @@
+/**
+ * The peer of a machine's start: the same VM started by a shell script that somebody wrote in five minutes. Its QEMU is
+ * called with the arguments of the machine's own, taken from /proc, with other names, sockets and a copy of the writable
+ * layer; kernel, initramfs, drives, run configuration and addresses are the same.
+ */
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+} from "node:fs";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { GodwitError } from "../../control/contract/errors.ts";
+
+/** A VM that runs, as its process shows it. */
+export interface Original {
+  readonly argv: readonly string[];
+  readonly machineId: string;
+  /** Host side and guest's address of its link, `172.20.16.2/31` and `172.20.16.3`. */
+  readonly link: string;
+  readonly gateway: string;
+  readonly address: string;
+  readonly mac: string;
+}
+
+export interface HandRun {
+  readonly argv: readonly string[];
+  readonly scriptFile: string;
+  readonly folder: string;
+  readonly tap: string;
+  readonly layerFrom: string;
+  readonly layerFile: string;
+  readonly configFrom: string;
+  readonly configFile: string;
+  readonly controlSocket: string;
+}
+
+/** The arguments of the process that runs the machine's VM. */
+export function qemuOf(machineId: string): string[] {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    let argv: string[];
+    try {
+      argv = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(0, -1);
+    } catch {
+      continue; // it ended while it was looked at
+    }
+    const isQemu = argv[0]?.includes("qemu-system") === true;
+    if (isQemu && argv.some((argument) => argument.startsWith(`godwit-${machineId},`))) return argv;
+  }
+  throw new GodwitError("bench.no_vm", `No QEMU runs machine ${machineId} on this host`, {
+    fault: "us",
+    hint: "the stack must run with --vmm qemu",
+  });
+}
+
+/** The value of `key=` in the option that names `id`, with QEMU's doubled commas undone. */
+export function optionValue(argv: readonly string[], id: string, key: string): string {
+  const option = argv.find((argument) => argument.split(",").includes(id)) ?? "";
+  const found = new RegExp(`(?:^|,)${key}=((?:[^,]|,,)*)`).exec(option)?.[1];
+  if (found === undefined) throw new Error(`QEMU's arguments hold no ${id} with ${key}=`);
+  return found.replaceAll(",,", ",");
+}
+
+/** Pure: what is the same and what is not. */
+export function planHandRun(original: Original, folder: string, tap: string): HandRun {
+  const { argv } = original;
+  const renamed = {
+    layerFrom: optionValue(argv, "id=layer", "file"),
+    layerFile: join(folder, "layer.ext4"),
+    configFrom: optionValue(argv, "id=config", "file"),
+    configFile: join(folder, "run-config.img"),
+    controlSocket: join(folder, "control.sock"),
+  };
+  const places = new Map([
+    [renamed.layerFrom, renamed.layerFile],
+    [renamed.configFrom, renamed.configFile],
+    [optionValue(argv, "id=control", "path"), renamed.controlSocket],
+    [optionValue(argv, "id=qmp", "path"), join(folder, "qmp.sock")],
+    [optionValue(argv, "id=console", "path"), join(folder, "console.log")],
+    [`ifname=${original.link},`, `ifname=${tap},`],
+  ]);
+  const name = argv[argv.indexOf("-name") + 1] ?? "";
+  const handArgv = argv.map((argument) => {
+    if (argument === name) return "hand-run";
+    return [...places].reduce((text, [from, to]) => text.replace(from, to), argument);
+  });
+  return { argv: handArgv, scriptFile: join(folder, "start.sh"), folder, tap, ...renamed };
+}
+
+export function scriptOf(original: Original, plan: HandRun): string {
+  const { tap } = plan;
+  return `#!/bin/sh
+set -eu
+ip tuntap add dev ${tap} mode tap
+ip address add ${original.gateway} dev ${tap}
+ip link set dev ${tap} up
+# The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
+ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
+exec ${plan.argv.map(quoted).join(" ")}
+`;
+}
+
+export function prepareHandRun(original: Original, plan: HandRun): void {
+  mkdirSync(plan.folder, { recursive: true, mode: 0o700 });
+  copyFileSync(plan.configFrom, plan.configFile);
+  chmodSync(plan.configFile, 0o600);
+  writeFileSync(plan.scriptFile, scriptOf(original, plan), { mode: 0o700 });
+}
+
+/** A fresh copy of the layer for each run, as the machine's own stands when it is stopped. */
+export function copyLayer(plan: HandRun): void {
+  const { exitCode, stderr } = Bun.spawnSync(["cp", "--sparse=always", plan.layerFrom, plan.layerFile]);
+  if (exitCode !== 0) throw new Error(`Cannot copy ${plan.layerFrom}: ${stderr.toString().trim()}`);
+}
+
+export interface HandVm {
+  /** Ends the VM and removes its tap. */
+  end(): Promise<void>;
+}
+
+export function startByHand(plan: HandRun): HandVm {
+  const output = openSync(join(plan.folder, "qemu.log"), "w");
+  // exec: the script's process becomes QEMU.
+  const child = Bun.spawn(["/bin/sh", plan.scriptFile], { stdio: ["ignore", output, output] });
+  closeSync(output);
+  return {
+    async end() {
+      child.kill("SIGKILL");
+      await child.exited;
+      if (existsSync(`/sys/class/net/${plan.tap}`)) Bun.spawnSync(["ip", "link", "delete", "dev", plan.tap]);
+    },
+  };
+}
+
+export function quoted(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", `'\\''`)}'`;
+}
