@@ -302,6 +302,14 @@ export class Network {
   }
 }
 
+/**
+ * Removes what a stack has on this host by its prefix alone: for whoever takes a stack down without its worker. It must
+ * come before anything that deletes the table, which holds the memory of what there is to put back.
+ */
+export async function removeNetwork(prefix: string): Promise<void> {
+  await new Network({ prefix, range4: "", range6: "", nameservers: [] }).removeAll();
+}
+
 function union(memories: readonly Memory[]): Memory {
   const all = (set: MemorySet) => new Set(memories.flatMap((memory) => [...memory[set]]));
   return { opened4: all("opened4"), opened6: all("opened6"), accept_ra2: all("accept_ra2") };
