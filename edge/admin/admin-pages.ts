@@ -1,0 +1,56 @@
+/** The edge's own pages, on the admin listener: is it alive, what does it count, what does it know. */
+import { Hono } from "hono";
+import type { Metrics } from "../request/metrics.ts";
+import { hostName } from "../relay/host-name.ts";
+import type { Replica } from "../replica/replica.ts";
+import type { ReplicaStore } from "../replica/replica-store.ts";
+import type { RouteTable } from "../routes/route-table.ts";
+import { describeRoute } from "../routes/describe-route.ts";
+
+const QUARANTINE_SHOWN = 20;
+
+export interface AdminSources {
+  readonly edgeId: string;
+  readonly region: string;
+  readonly replica: () => Replica | null;
+  readonly store: () => ReplicaStore | null;
+  readonly routes: RouteTable;
+  readonly metrics: () => Metrics;
+  readonly nowMs: () => number;
+  readonly draining: () => boolean;
+}
+
+export function adminPages(sources: AdminSources): Hono {
+  const pages = new Hono();
+  pages.get("/healthz", (c) => {
+    const replica = sources.replica()?.status() ?? null;
+    return c.json({
+      status: sources.draining() ? "draining" : "ok",
+      edge: sources.edgeId,
+      region: sources.region,
+      replica: { connected: replica?.connected ?? false, stale_ms: replica?.stale_ms ?? null },
+    });
+  });
+  pages.get("/metrics", async (c) => {
+    const { registry } = sources.metrics();
+    return c.text(await registry.metrics(), 200, { "content-type": registry.contentType });
+  });
+  pages.get("/replica", (c) => {
+    const store = sources.store();
+    return c.json({
+      ...sources.replica()?.status(),
+      tables: store?.counts() ?? {},
+      quarantine: store?.quarantined(QUARANTINE_SHOWN) ?? [],
+    });
+  });
+  pages.get("/routes", (c) => {
+    const url = new URL(c.req.url);
+    const host = hostName(url.searchParams.get("host") ?? "");
+    if (host === null) return c.json(sources.routes.sizes);
+    const app = sources.routes.find(host);
+    return app === null
+      ? c.json({ error: "no app has this host name" }, 404)
+      : c.json(describeRoute(host, app, sources.nowMs()));
+  });
+  return pages;
+}

@@ -1,0 +1,215 @@
+/** An edge: the parts put together, and the state that the stages of a request share. */
+import type { Hono } from "hono";
+import type { Logger } from "pino";
+import type { EdgeConfig } from "../control/contract/process-config.ts";
+import type { TableName } from "../control/contract/rows.ts";
+import { adminPages } from "./admin/admin-pages.ts";
+import { ClientConnection } from "./relay/client-connection.ts";
+import { Deadlines } from "./relay/deadlines.ts";
+import { LIMITS, type Limits } from "./relay/limits.ts";
+import type { ListenerInfo, RelayContext } from "./relay/relay-context.ts";
+import { Replica } from "./replica/replica.ts";
+import { openReplicaStore, type ReplicaStore } from "./replica/replica-store.ts";
+import { AccessLog } from "./request/access-log.ts";
+import { decisionApp } from "./request/decide.ts";
+import { holdWaitersPerServiceMax, holdWaitMsMax } from "./request/hold.ts";
+import { Metrics } from "./request/metrics.ts";
+import { RequestIds } from "./request/request-id.ts";
+import { refuse } from "./request/respond.ts";
+import { connected } from "./request/send.ts";
+import { failed, finished, serve } from "./request/serve.ts";
+import { responseFields } from "./request/upstream-head.ts";
+import { RouteTable } from "./routes/route-table.ts";
+import type { Runtime } from "./runtime/runtime.ts";
+import type { Listener } from "./runtime/socket-port.ts";
+
+/** How long running requests may take to finish once the edge stops. */
+export const DRAIN_MS_MAX = 10_000;
+
+/** What tests make small. */
+export interface EdgeOptions {
+  readonly limits?: Partial<Limits>;
+  readonly holdWaitMsMax?: number;
+  readonly holdWaitersMax?: number;
+}
+
+export class Edge {
+  readonly region: string;
+  readonly serverName: string;
+  readonly limits: Limits;
+  readonly holdWaitMsMax: number;
+  readonly holdWaitersMax: number;
+  readonly routes: RouteTable;
+  readonly requestIds: RequestIds;
+  readonly deadlines = new Deadlines();
+  readonly metrics: Metrics;
+  readonly app: Hono;
+  readonly relay: RelayContext;
+  readonly accessLog: AccessLog;
+  readonly log: Logger;
+  readonly random = Math.random;
+  readonly nowMs = () => performance.now();
+  readonly wallMs = () => Date.now();
+
+  readonly #config: EdgeConfig;
+  readonly #runtime: Runtime;
+  readonly #listeners: Listener[] = [];
+  #store: ReplicaStore | null = null;
+  #replica: Replica | null = null;
+  #dateMs = 0;
+  #date = "";
+  #drained: (() => void) | null = null;
+
+  constructor(config: EdgeConfig, runtime: Runtime, log: Logger, accessLog: AccessLog, options: EdgeOptions) {
+    this.#config = config;
+    this.#runtime = runtime;
+    this.log = log;
+    this.accessLog = accessLog;
+    this.region = config.region;
+    this.serverName = config.server_name;
+    this.limits = { ...LIMITS, ...options.limits };
+    this.holdWaitMsMax = options.holdWaitMsMax ?? holdWaitMsMax;
+    this.holdWaitersMax = options.holdWaitersMax ?? holdWaitersPerServiceMax;
+    this.requestIds = new RequestIds(config.region);
+    this.routes = new RouteTable({ region: config.region, nowMs: this.nowMs, wallMs: this.wallMs });
+    this.relay = {
+      limits: this.limits,
+      sockets: runtime.sockets,
+      deadlines: this.deadlines,
+      clients: new Set(),
+      draining: false,
+      nowMs: this.nowMs,
+      handler: {
+        serve: (exchange) => serve(this, exchange),
+        refuse: (exchange, why) => refuse(this, exchange, why),
+        failed: (exchange, failure) => failed(this, exchange, failure),
+        connected: (exchange) => connected(exchange),
+        finished: (exchange) => {
+          finished(this, exchange);
+          if (this.relay.draining) this.#checkDrained();
+        },
+        responseFields: (exchange, hasDate) => responseFields(this, exchange, hasDate),
+      },
+    };
+    this.metrics = new Metrics({
+      connections: () => this.relay.clients.size,
+      logLinesDropped: () => accessLog.dropped,
+      replica: () => this.#replicaCounts(),
+    });
+    this.app = decisionApp(adminPages({
+      edgeId: config.edge_id,
+      region: config.region,
+      replica: () => this.#replica,
+      store: () => this.#store,
+      routes: this.routes,
+      metrics: () => this.metrics,
+      nowMs: this.nowMs,
+      draining: () => this.relay.draining,
+    }));
+  }
+
+  /** Ports as bound, in the order of the configuration; the admin's last. For configurations that say 0 in tests. */
+  get ports(): number[] {
+    return this.#listeners.map((listener) => listener.port);
+  }
+
+  get replica(): Replica {
+    return this.#replica!;
+  }
+
+  /** Whether the replica holds a live row. */
+  storedRow(table: TableName, key: string): boolean {
+    return this.#store?.has(table, key) ?? false;
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config;
+    this.#store = openReplicaStore(config.replica_file, this.#runtime.openDatabase, (reason) => {
+      this.log.error({ file: config.replica_file, reason }, "replica file set aside; building it anew");
+    });
+    this.#replica = new Replica({
+      redisUrl: config.redis_url,
+      store: this.#store,
+      regions: config.regions,
+      log: this.log,
+      onChanges: (changes) => this.routes.apply(changes),
+      nowMs: this.nowMs,
+      wallMs: this.wallMs,
+      random: this.random,
+    });
+    this.routes.apply(this.#replica.stored());
+    this.#replica.start();
+    this.deadlines.start(this.nowMs);
+    for (const { address, port, service_port } of config.listeners) {
+      await this.#listen(address, port, { servicePort: service_port, admin: false });
+    }
+    await this.#listen(config.admin.address, config.admin.port, { servicePort: 0, admin: true });
+    this.log.info({ ports: this.ports, routes: this.routes.sizes }, "edge listening");
+  }
+
+  async #listen(address: string, port: number, info: ListenerInfo): Promise<void> {
+    const accept = () => new ClientConnection(this.relay, info);
+    this.#listeners.push(await this.#runtime.sockets.listen({ address, port }, accept));
+  }
+
+  /** Accepts no more, lets running requests finish for at most `drainMsMax`, then closes what is left. */
+  async stop(drainMsMax: number = DRAIN_MS_MAX): Promise<void> {
+    if (this.relay.draining) return;
+    this.relay.draining = true;
+    for (const listener of this.#listeners) listener.stop();
+    for (const client of [...this.relay.clients]) client.closeIfIdle();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, drainMsMax);
+      this.#drained = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#checkDrained();
+    });
+    for (const client of [...this.relay.clients]) client.close();
+    this.deadlines.stop();
+    await this.#replica?.stop();
+    this.#store?.close();
+    await this.accessLog.close();
+  }
+
+  #checkDrained(): void {
+    for (const client of this.relay.clients) if (client.busy) return;
+    this.#drained?.();
+  }
+
+  /** IMF-fixdate, made once a second. */
+  httpDate(): string {
+    const nowMs = this.wallMs();
+    if (nowMs - this.#dateMs >= 1_000 || nowMs < this.#dateMs) {
+      this.#dateMs = nowMs - nowMs % 1_000;
+      this.#date = new Date(nowMs).toUTCString();
+    }
+    return this.#date;
+  }
+
+  #replicaCounts() {
+    const status = this.#replica?.status();
+    const { hostnames, apps, machines } = this.routes.sizes;
+    return {
+      rows: hostnames + apps + machines,
+      quarantined: Object.values(status?.events_quarantined ?? {}).reduce((sum, count) => sum + count, 0),
+      staleMs: status?.stale_ms ?? 0,
+      gaps: status?.gaps ?? 0,
+      connected: status?.connected ?? false,
+    };
+  }
+}
+
+/** Opens the access log, starts an edge and returns it listening. */
+export async function startEdge(
+  config: EdgeConfig,
+  runtime: Runtime,
+  log: Logger,
+  options: EdgeOptions = {},
+): Promise<Edge> {
+  const accessLog = await AccessLog.open(config.access_log);
+  const edge = new Edge(config, runtime, log, accessLog, options);
+  await edge.start();
+  return edge;
+}

@@ -1,0 +1,46 @@
+/** The edge's process: `edge/main.ts --config PATH`. SIGTERM and SIGINT drain it; it then exits with 0. */
+import { readFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { pino } from "pino";
+import { GodwitError, messageOf } from "../control/contract/errors.ts";
+import { EdgeConfig } from "../control/contract/process-config.ts";
+import { startEdge } from "./edge.ts";
+import { loadRuntime } from "./runtime/runtime.ts";
+
+async function readConfig(path: string): Promise<EdgeConfig> {
+  const hint = "See EdgeConfig in control/contract/process-config.ts.";
+  try {
+    const parsed = EdgeConfig.safeParse(JSON.parse(await readFile(path, "utf8")));
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0];
+    throw new Error(`${issue?.path.join(".")}: ${issue?.message}`);
+  } catch (error) {
+    throw new GodwitError("edge.config_invalid", `Cannot use configuration ${path}: ${messageOf(error)}`, {
+      fault: "us",
+      hint,
+      cause: error,
+    });
+  }
+}
+
+const log = pino({ name: "edge", base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+try {
+  const { values } = parseArgs({ options: { config: { type: "string" } } });
+  if (values.config === undefined) {
+    throw new GodwitError("edge.config_missing", "Cannot start an edge without a configuration", {
+      fault: "us",
+      hint: "Run it as `edge/main.ts --config PATH`.",
+    });
+  }
+  const edge = await startEdge(await readConfig(values.config), await loadRuntime(), log);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, "draining");
+      void edge.stop().then(() => process.exit(0));
+    });
+  }
+} catch (error) {
+  const known = error instanceof GodwitError;
+  log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
+  process.exit(1);
+}

@@ -1,0 +1,387 @@
+/**
+ * One client's connection. It reads one request at a time, in order; bytes that come early wait in `#stash` with the
+ * socket paused, so a connection never holds more than one read. What it reads of a body goes straight to the machine's
+ * connection; `#updateReading` is the one place that decides whether the socket may read on.
+ */
+import type { Socket, SocketEvents } from "../runtime/socket-port.ts";
+import { Exchange } from "../request/exchange.ts";
+import { BodyReader } from "./body-reader.ts";
+import type { Timed } from "./deadlines.ts";
+import { HeadScanner, NEED_MORE, REFUSED } from "./head-scanner.ts";
+import { Outbox } from "./outbox.ts";
+import { BAD_CHUNK, BODY_TOO_LARGE, type Refusal, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS } from "./refusal.ts";
+import type { ListenerInfo, RelayContext } from "./relay-context.ts";
+import { parseRequestHead, RequestHead } from "./request-head.ts";
+
+/** What the client sees in the log where it left before its response: nginx's number for it. */
+const CLIENT_GONE = 499;
+
+export class ClientConnection implements SocketEvents, Timed {
+  readonly listener: ListenerInfo;
+  readonly outbox = new Outbox();
+  deadlineMs = Infinity;
+  address = "";
+
+  readonly #context: RelayContext;
+  readonly #scanner: HeadScanner;
+  readonly #body: BodyReader;
+  #socket: Socket | null = null;
+  #exchange: Exchange | null = null;
+  #stash: Buffer | null = null;
+  #reading = true;
+  #pumping = false;
+  #halfClosed = false;
+  #closeAfterFlush = false;
+  #shutdownAfterFlush = false;
+  #lingering = false;
+  #lingerBytes = 0;
+  #closed = false;
+
+  constructor(context: RelayContext, listener: ListenerInfo) {
+    this.#context = context;
+    this.listener = listener;
+    this.#scanner = new HeadScanner(context.limits);
+    this.#body = new BodyReader(context.limits);
+  }
+
+  // ── the socket's side ──────────────────────────────────────────────────────────────────────────────────────────
+
+  onOpen(socket: Socket): void {
+    this.#socket = socket;
+    this.address = clientAddress(socket.remoteAddress);
+    this.outbox.attach(socket);
+    const { clients, deadlines, limits } = this.#context;
+    clients.add(this);
+    deadlines.add(this);
+    this.deadlineMs = this.#context.nowMs() + limits.headWaitMsMax;
+    if (clients.size > limits.clientConnectionsMax) this.#refuse(TOO_MANY_CONNECTIONS);
+  }
+
+  onData(bytes: Buffer): void {
+    if (this.#lingering) return this.#discard(bytes.length);
+    const exchange = this.#exchange;
+    if (exchange === null) {
+      if (this.#stash === null && this.outbox.empty) this.#readHead(bytes);
+      else this.#keep(bytes);
+      // A response may have been finished while its own request was still being read.
+      if (this.#stash !== null) this.#pump();
+    } else if (exchange.tunnel) {
+      this.#tunnelData(exchange, bytes);
+    } else if (exchange.upstream !== null && exchange.upstream.begun && !exchange.requestDone) {
+      this.#forwardBody(exchange, bytes);
+    } else {
+      this.#keep(bytes);
+    }
+    this.#updateReading();
+  }
+
+  onDrain(): void {
+    if (!this.outbox.flush()) return;
+    if (this.#shutdownAfterFlush) this.#socket?.shutdown();
+    if (this.#closeAfterFlush) return this.#closeNow();
+    this.#exchange?.upstream?.clientDrained();
+    if (this.#exchange === null) this.#pump();
+    this.#updateReading();
+  }
+
+  onEnd(): void {
+    this.#halfClosed = true;
+    const exchange = this.#exchange;
+    if (this.#lingering) return this.close();
+    if (exchange === null) {
+      if (this.#stash === null && !this.#closeAfterFlush) this.#closeWhenFlushed();
+    } else if (exchange.tunnel) {
+      exchange.upstream?.shutdown();
+    } else if (!exchange.requestDone && this.#stash === null) {
+      this.#gone();
+      this.close();
+    } else if (!exchange.responseStarted) {
+      this.deadlineMs = this.#context.nowMs() + this.#context.limits.halfClosedWaitMsMax;
+    }
+  }
+
+  onClose(): void {
+    this.#closed = true;
+    this.#socket = null;
+    this.#stash = null;
+    this.outbox.detach();
+    this.#context.clients.delete(this);
+    this.#context.deadlines.remove(this);
+    this.#gone();
+  }
+
+  onConnectError(): void {} // only sockets made by connect() have it
+
+  onDeadline(): void {
+    const exchange = this.#exchange;
+    if (this.#lingering || this.#closeAfterFlush) return this.close();
+    if (exchange === null) {
+      if (this.#scanner.inHead) this.#refuse(REQUEST_TIMEOUT);
+      else this.close();
+    } else if (!exchange.requestDone && !exchange.responseStarted && !this.#halfClosed) {
+      this.#context.handler.refuse(exchange, REQUEST_TIMEOUT);
+    } else {
+      this.#gone();
+      this.close();
+    }
+  }
+
+  // ── the request's side ─────────────────────────────────────────────────────────────────────────────────────────
+
+  #readHead(bytes: Buffer): void {
+    const end = this.#scanner.feed(bytes, 0);
+    if (end === NEED_MORE) {
+      const latest = this.#context.nowMs() + this.#context.limits.headWaitMsMax;
+      if (this.#scanner.inHead && !this.#headTimed) {
+        this.#headTimed = true;
+        this.deadlineMs = latest;
+      }
+      return;
+    }
+    this.#headTimed = false;
+    if (end === REFUSED) return this.#refuse(this.#scanner.refusal!);
+    const head = parseRequestHead(this.#scanner.text, this.#context.limits);
+    if (!(head instanceof RequestHead)) return this.#refuse(head);
+    if (end < bytes.length) this.#stash = bytes.subarray(end);
+    const exchange = new Exchange(this, head, this.#context.nowMs());
+    this.#exchange = exchange;
+    this.#body.begin(head.contentLength);
+    exchange.requestDone = this.#body.done;
+    this.deadlineMs = Infinity;
+    this.#context.handler.serve(exchange);
+  }
+  #headTimed = false;
+
+  #refuse(why: Refusal): void {
+    const exchange = new Exchange(this, new RequestHead(), this.#context.nowMs());
+    this.#exchange = exchange;
+    this.#stash = null;
+    this.#context.handler.refuse(exchange, why);
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#stash = this.#stash === null ? bytes : Buffer.concat([this.#stash, bytes]);
+  }
+
+  /** @returns the body's bytes that are here already; null where there are none */
+  takeBody(exchange: Exchange): Buffer | null {
+    if (exchange.requestDone || this.#stash === null) return null;
+    const bytes = this.#stash;
+    this.#stash = null;
+    return this.#readBody(exchange, bytes);
+  }
+
+  /** The machine's connection stands; from now on the body flows. */
+  bodyMayFlow(exchange: Exchange): void {
+    if (!exchange.requestDone) {
+      this.deadlineMs = this.#context.nowMs() + this.#context.limits.bodyIdleMsMax;
+    }
+    this.#updateReading();
+  }
+
+  #readBody(exchange: Exchange, bytes: Buffer): Buffer | null {
+    const end = this.#body.feed(bytes, 0);
+    if (this.#body.invalid) {
+      const why = this.#body.tooLarge ? BODY_TOO_LARGE : BAD_CHUNK;
+      if (exchange.responseStarted) {
+        exchange.code = why.code;
+        this.#gone();
+        this.close();
+      } else this.#context.handler.refuse(exchange, why);
+      return null;
+    }
+    exchange.bytesIn += end;
+    exchange.bodySent = true;
+    exchange.requestDone = this.#body.done;
+    if (end < bytes.length) this.#keep(bytes.subarray(end));
+    return end === bytes.length ? bytes : bytes.subarray(0, end);
+  }
+
+  #forwardBody(exchange: Exchange, bytes: Buffer): void {
+    const piece = this.#readBody(exchange, bytes);
+    if (piece === null) return;
+    const limits = this.#context.limits;
+    this.deadlineMs = exchange.requestDone ? Infinity : this.#context.nowMs() + limits.bodyIdleMsMax;
+    exchange.upstream?.sendBody(piece);
+  }
+
+  #tunnelData(exchange: Exchange, bytes: Buffer): void {
+    exchange.bytesIn += bytes.length;
+    exchange.upstream?.sendBody(bytes);
+  }
+
+  #updateReading(): void {
+    if (this.#socket === null) return;
+    const upstream = this.#exchange?.upstream ?? null;
+    const blocked = upstream !== null && upstream.begun && !upstream.outbox.empty;
+    const want = this.#lingering || (this.#stash === null && !blocked);
+    if (want === this.#reading) return;
+    this.#reading = want;
+    if (want) this.#socket.resume();
+    else this.#socket.pause();
+  }
+
+  /** The machine's connection took what it had not taken before. */
+  upstreamDrained(): void {
+    this.#updateReading();
+  }
+
+  // ── the response's side ────────────────────────────────────────────────────────────────────────────────────────
+
+  /** A request is being read or answered. */
+  get busy(): boolean {
+    return this.#exchange !== null || this.#scanner.inHead;
+  }
+
+  get closing(): boolean {
+    return this.#closed || this.#closeAfterFlush || this.#lingering;
+  }
+
+  /** May the connection serve another request after this one's response? */
+  mayKeep(exchange: Exchange): boolean {
+    return exchange.head.keepAlive && exchange.requestDone && !this.#context.draining && !this.#halfClosed;
+  }
+
+  /** An answer of the edge's own. `head` ends before the Connection field. */
+  respond(exchange: Exchange, head: string, body: Buffer): void {
+    if (this.#closed) return;
+    this.#swallowBody(exchange);
+    const keep = this.mayKeep(exchange);
+    exchange.responseStarted = true;
+    this.outbox.writeLatin1(`${head}${connectionField(exchange, keep)}\r\n`);
+    if (exchange.head.method !== "HEAD") {
+      this.outbox.write(body);
+      exchange.bytesOut += body.length;
+    }
+    this.responseFinished(exchange, keep);
+  }
+
+  /** A body that is here in full already costs its connection nothing. */
+  #swallowBody(exchange: Exchange): void {
+    if (exchange.requestDone || this.#stash === null || exchange.head.expectsContinue) return;
+    const end = this.#body.feed(this.#stash, 0);
+    if (this.#body.invalid || !this.#body.done) return;
+    exchange.bytesIn += end;
+    exchange.requestDone = true;
+    this.#stash = end < this.#stash.length ? this.#stash.subarray(end) : null;
+  }
+
+  /** @param keep what the response's head has promised */
+  responseFinished(exchange: Exchange, keep: boolean): void {
+    this.#exchange = null;
+    this.#context.handler.finished(exchange);
+    if (this.#closed) return;
+    if (!keep || !exchange.requestDone) {
+      const unread = this.#stash !== null || !exchange.requestDone;
+      this.#stash = null;
+      return unread ? this.#linger() : this.#closeWhenFlushed();
+    }
+    this.deadlineMs = this.#context.nowMs() + this.#context.limits.clientIdleMsMax;
+    if (this.#stash !== null) this.#pump();
+    else if (this.#halfClosed) this.#closeWhenFlushed();
+    else this.#updateReading();
+  }
+
+  /** A response has begun and cannot be finished: the end of the connection says so. */
+  cut(exchange: Exchange): void {
+    this.#exchange = null;
+    this.#context.handler.finished(exchange);
+    this.#closeWhenFlushed();
+  }
+
+  /** Serves what was pipelined, one after the other and not deeper in the stack. */
+  #pump(): void {
+    if (this.#pumping) return;
+    this.#pumping = true;
+    while (this.#exchange === null && this.#stash !== null && this.outbox.empty && !this.closing) {
+      const bytes = this.#stash;
+      this.#stash = null;
+      this.#readHead(bytes);
+    }
+    this.#pumping = false;
+    if (this.#halfClosed && this.#exchange === null && !this.closing && this.#stash === null) {
+      this.#closeWhenFlushed();
+    }
+    this.#updateReading();
+  }
+
+  /** The machine switched protocols: what the client sent since goes through. */
+  becomeTunnel(exchange: Exchange): void {
+    exchange.tunnel = true;
+    this.deadlineMs = Infinity;
+    const bytes = this.#stash;
+    this.#stash = null;
+    if (bytes !== null) this.#tunnelData(exchange, bytes);
+    if (this.#halfClosed) exchange.upstream?.shutdown();
+    this.#updateReading();
+  }
+
+  /** Half-close towards the client, once all is out. */
+  shutdown(): void {
+    if (this.outbox.empty) this.#socket?.shutdown();
+    else this.#shutdownAfterFlush = true;
+  }
+
+  // ── ends ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Tells the exchange, if one runs, that nobody is there for its response. */
+  #gone(): void {
+    const exchange = this.#exchange;
+    if (exchange === null) return;
+    this.#exchange = null;
+    if (!exchange.tunnel) {
+      if (!exchange.responseStarted) exchange.status = CLIENT_GONE;
+      exchange.code ??= "edge.client_gone";
+    }
+    const upstream = exchange.upstream;
+    exchange.upstream = null;
+    upstream?.abandon();
+    exchange.waiter?.cancel();
+    this.#context.handler.finished(exchange);
+  }
+
+  /** Says that no more will come, then reads on for a while: a reset would destroy what is still under way. */
+  #linger(): void {
+    const limits = this.#context.limits;
+    this.deadlineMs = this.#context.nowMs() + limits.lingerMsMax;
+    if (this.#halfClosed) return this.#closeWhenFlushed();
+    this.#lingering = true;
+    this.shutdown();
+    this.#updateReading();
+  }
+
+  #discard(count: number): void {
+    this.#lingerBytes += count;
+    if (this.#lingerBytes > this.#context.limits.lingerBytesMax) this.close();
+  }
+
+  #closeWhenFlushed(): void {
+    if (this.outbox.empty) return this.#closeNow();
+    this.#closeAfterFlush = true;
+    this.deadlineMs = this.#context.nowMs() + this.#context.limits.responseIdleMsMax;
+  }
+
+  #closeNow(): void {
+    this.#socket?.close();
+  }
+
+  /** No exchange runs and none will: for a drain. */
+  closeIfIdle(): void {
+    if (this.#exchange === null && !this.#scanner.inHead) this.#closeWhenFlushed();
+  }
+
+  close(): void {
+    this.#socket?.close();
+  }
+}
+
+/** RFC 9112 section 9.3: persistence is the default of HTTP/1.1 and must be said in HTTP/1.0. */
+export function connectionField(exchange: Exchange, keep: boolean): string {
+  if (!keep) return "Connection: close\r\n";
+  return exchange.head.minor === 0 ? "Connection: keep-alive\r\n" : "";
+}
+
+/** An IPv4 client on a dual-stack socket is shown as IPv4. */
+function clientAddress(address: string): string {
+  return address.startsWith("::ffff:") ? address.slice(7) : address;
+}

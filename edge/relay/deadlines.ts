@@ -1,0 +1,42 @@
+/**
+ * Time limits of connections. A timer for each would be set and cleared several times a request; instead each connection
+ * holds the time it must not reach, and one sweep looks at all of them.
+ */
+export const SWEEP_INTERVAL_MS = 100;
+
+export interface Timed {
+  /** On the monotonic clock; Infinity where no limit holds. */
+  deadlineMs: number;
+  onDeadline(): void;
+}
+
+export class Deadlines {
+  readonly #all = new Set<Timed>();
+  #timer: ReturnType<typeof setInterval> | null = null;
+
+  get size(): number {
+    return this.#all.size;
+  }
+  add(timed: Timed): void {
+    this.#all.add(timed);
+  }
+  remove(timed: Timed): void {
+    this.#all.delete(timed);
+  }
+
+  sweep(nowMs: number): void {
+    for (const timed of this.#all) {
+      if (timed.deadlineMs > nowMs) continue;
+      timed.deadlineMs = Infinity;
+      timed.onDeadline();
+    }
+  }
+
+  start(nowMs: () => number): void {
+    this.#timer = setInterval(() => this.sweep(nowMs()), SWEEP_INTERVAL_MS);
+  }
+  stop(): void {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,50 @@
+/** What the relay's connections need from the edge that owns them. The stages of a request live behind `handler`. */
+import type { Exchange } from "../request/exchange.ts";
+import type { SocketPort } from "../runtime/socket-port.ts";
+import type { ClientConnection } from "./client-connection.ts";
+import type { Deadlines } from "./deadlines.ts";
+import type { Limits } from "./limits.ts";
+import type { Refusal } from "./refusal.ts";
+
+/** Why a machine gave no usable response. */
+export interface UpstreamFailure {
+  readonly kind: "refused" | "connect_timeout" | "reset" | "bad_response" | "response_timeout";
+  readonly detail: string;
+  /** The connection came from the pool, so the machine may have closed it before the request arrived. */
+  readonly reused: boolean;
+}
+
+export interface RelayHandler {
+  /** A whole request head is there. */
+  serve(exchange: Exchange): void;
+  /** The request cannot be read, or its body cannot; no response has begun. */
+  refuse(exchange: Exchange, why: Refusal): void;
+  /** No response has begun, and none will from this attempt. */
+  failed(exchange: Exchange, failure: UpstreamFailure): void;
+  /** A connection to the machine is there. */
+  connected(exchange: Exchange): void;
+  /** Called exactly once for each exchange, last. */
+  finished(exchange: Exchange): void;
+  /** Lines, each with CR LF, that every response gets. */
+  responseFields(exchange: Exchange, hasDate: boolean): string;
+}
+
+export interface RelayContext {
+  readonly limits: Limits;
+  readonly sockets: SocketPort;
+  readonly deadlines: Deadlines;
+  readonly clients: Set<ClientConnection>;
+  readonly handler: RelayHandler;
+  /** Milliseconds on a clock that never goes back. */
+  nowMs(): number;
+  /** No new request after the running one. */
+  draining: boolean;
+}
+
+/** One address that clients connect to. */
+export interface ListenerInfo {
+  /** The port of a service that this listener stands for. */
+  readonly servicePort: number;
+  /** Serves the edge's own pages instead of apps. */
+  readonly admin: boolean;
+}

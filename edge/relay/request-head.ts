@@ -1,0 +1,241 @@
+/**
+ * Reads a scanned request head (RFC 9112 section 3, 5 and 6; RFC 9110 section 7). Whatever two readers could read
+ * differently is refused. The lines that go on to the machine are kept as they came, in order and case: `fields` is the
+ * input with the removed lines cut out, which for most requests is a single slice.
+ */
+import { BYTE_CLASS, SP, TARGET, TOKEN } from "./byte-class.ts";
+import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
+import { hostName } from "./host-name.ts";
+import type { Limits } from "./limits.ts";
+import {
+  AMBIGUOUS_NAME,
+  BAD_FIELD,
+  BAD_HOST,
+  BAD_LENGTH,
+  BAD_REQUEST_LINE,
+  BAD_TARGET,
+  BAD_TRANSFER_ENCODING,
+  BODY_NOT_ALLOWED,
+  BODY_TOO_LARGE,
+  EXPECTATION_FAILED,
+  LENGTH_AND_CHUNKED,
+  METHOD_REFUSED,
+  type Refusal,
+  UNKNOWN_CODING,
+  VERSION_REFUSED,
+} from "./refusal.ts";
+
+const METHOD_BYTES_MAX = 32;
+/** 15 digits stay below Number.MAX_SAFE_INTEGER. */
+const LENGTH_DIGITS_MAX = 15;
+
+export class RequestHead {
+  method = "";
+  /** Origin-form or `*`, as it goes to the machine. */
+  target = "";
+  /** Normalised for look-ups: lower case, no port. */
+  host = "";
+  /** Minor version of HTTP/1. */
+  minor: 0 | 1 = 1;
+  /** Bytes of the body; 0 where there is none; -1 where it is chunked. */
+  contentLength = 0;
+  /** The client wants its connection kept. */
+  keepAlive = true;
+  /** What the client offers to switch to, in a request that may switch; else null. */
+  upgrade: string | null = null;
+  expectsContinue = false;
+  /** Lines that go on, each with CR LF. */
+  fields = "";
+  forwardedFor: string | null = null;
+  forwardedPort: string | null = null;
+  accept: string | null = null;
+  userAgent: string | null = null;
+
+  get hasBody(): boolean {
+    return this.contentLength !== 0;
+  }
+}
+
+const cursor = new FieldCursor();
+
+/** @param text what HeadScanner found: lines with CR LF each */
+export function parseRequestHead(text: string, limits: Limits): RequestHead | Refusal {
+  const head = new RequestHead();
+
+  let at = 0;
+  while ((BYTE_CLASS[text.charCodeAt(at)]! & TOKEN) !== 0) at++;
+  if (at === 0 || at > METHOD_BYTES_MAX || text.charCodeAt(at) !== SP) return BAD_REQUEST_LINE;
+  head.method = text.slice(0, at);
+  const targetStart = ++at;
+  while ((BYTE_CLASS[text.charCodeAt(at)]! & TARGET) !== 0) at++;
+  if (at === targetStart || text.charCodeAt(at) !== SP) return BAD_TARGET;
+  const target = text.slice(targetStart, at);
+  const versionEnd = at + 9;
+  if (!text.startsWith("HTTP/", at + 1) || !text.startsWith("\r\n", versionEnd)) return BAD_REQUEST_LINE;
+  const version = text.slice(at + 6, versionEnd);
+  if (version === "1.1") head.minor = 1;
+  else if (version === "1.0") head.minor = 0;
+  else return isVersion(version) ? VERSION_REFUSED : BAD_REQUEST_LINE;
+  if (head.method === "CONNECT") return METHOD_REFUSED;
+
+  let authority: string | null = null;
+  if (target.charCodeAt(0) === 0x2f) head.target = target;
+  else if (target === "*") {
+    if (head.method !== "OPTIONS") return BAD_TARGET;
+    head.target = target;
+  } else {
+    const parts = absoluteForm(target, head.method);
+    if (parts === null) return BAD_TARGET;
+    authority = parts.authority;
+    head.target = parts.path;
+  }
+
+  let kept = "";
+  let runStart = versionEnd + 2;
+  let hostValue: string | null = null;
+  let hasLength = false, chunked = false, wantsUpgrade = false, wantsClose = false, wantsKeepAlive = false;
+  let upgrade: string | null = null;
+  let listed: Set<string> | null = null;
+
+  cursor.begin(text, runStart);
+  while (cursor.next < text.length) {
+    if (!cursor.advance()) return BAD_FIELD;
+    if (cursor.name === null) continue;
+    let remove = true;
+    switch (cursor.name) {
+      case "host":
+        if (hostValue !== null) return BAD_HOST;
+        hostValue = cursor.value;
+        remove = authority !== null;
+        break;
+      case "content-length": {
+        if (cursor.underscored) return AMBIGUOUS_NAME;
+        const length = contentLength(cursor.value);
+        if (hasLength || length === -1) return BAD_LENGTH;
+        hasLength = true;
+        head.contentLength = length;
+        remove = false;
+        break;
+      }
+      case "transfer-encoding":
+        if (cursor.underscored) return AMBIGUOUS_NAME;
+        if (chunked || head.minor === 0) return BAD_TRANSFER_ENCODING;
+        if (cursor.value.toLowerCase() !== "chunked") return UNKNOWN_CODING;
+        chunked = true;
+        remove = false;
+        break;
+      case "connection":
+      case "proxy-connection":
+        eachListMember(cursor.value, (member) => {
+          if (member === "close") wantsClose = true;
+          else if (member === "keep-alive") wantsKeepAlive = true;
+          else if (member === "upgrade") wantsUpgrade = true;
+          else (listed ??= new Set()).add(member);
+        });
+        break;
+      case "upgrade":
+        upgrade = upgrade === null ? cursor.value : `${upgrade}, ${cursor.value}`;
+        break;
+      case "expect":
+        if (cursor.value.toLowerCase() !== "100-continue") return EXPECTATION_FAILED;
+        head.expectsContinue = head.minor === 1;
+        remove = head.minor === 0;
+        break;
+      case "x-forwarded-for":
+        head.forwardedFor = head.forwardedFor === null
+          ? cursor.value
+          : `${head.forwardedFor}, ${cursor.value}`;
+        break;
+      case "x-forwarded-port":
+        head.forwardedPort = cursor.value;
+        break;
+      case "accept":
+        head.accept = cursor.value;
+        remove = false;
+        break;
+      case "user-agent":
+        head.userAgent = cursor.value;
+        remove = false;
+        break;
+      case "trailer":
+      case "server":
+      case "date":
+        remove = false;
+        break;
+      default:
+        // Hop-by-hop fields, and those that only an edge may say.
+        break;
+    }
+    if (!remove) continue;
+    kept += text.slice(runStart, cursor.start);
+    runStart = cursor.next;
+  }
+  kept += text.slice(runStart);
+
+  if (hasLength && chunked) return LENGTH_AND_CHUNKED;
+  if (chunked) head.contentLength = -1;
+  if (head.contentLength > limits.bodyBytesMax) return BODY_TOO_LARGE;
+  if (head.method === "TRACE" && head.contentLength !== 0) return BODY_NOT_ALLOWED;
+  if (!head.hasBody) head.expectsContinue = false;
+
+  if (hostValue === null) return BAD_HOST;
+  const host = hostName(hostValue);
+  if (host === null) return BAD_HOST;
+  head.host = host;
+  if (authority !== null) {
+    // RFC 9112 section 3.2.2 lets the target win; a machine behind a lenient reader would not know. Both must agree.
+    if (hostName(authority) !== host) return BAD_HOST;
+    kept = `Host: ${authority}\r\n${kept}`;
+  }
+
+  head.keepAlive = !wantsClose && (head.minor === 1 || wantsKeepAlive);
+  if (wantsUpgrade && upgrade !== null && head.minor === 1 && !head.hasBody && mayUpgradeTo(upgrade)) {
+    head.upgrade = upgrade;
+  }
+  head.fields = listed === null ? kept : withoutFields(kept, endToEnd(listed));
+  return head;
+}
+
+/** Framing and routing fields stay, whatever a Connection header says of them. */
+function endToEnd(listed: Set<string>): Set<string> {
+  for (const name of ["host", "content-length", "transfer-encoding", "expect"]) listed.delete(name);
+  return listed;
+}
+
+/** h2c would take the requests that follow out of the edge's sight. */
+function mayUpgradeTo(upgrade: string): boolean {
+  let allowed = upgrade !== "";
+  eachListMember(upgrade, (protocol) => {
+    if (protocol.startsWith("h2c") || protocol.startsWith("http/")) allowed = false;
+  });
+  return allowed;
+}
+
+function isVersion(version: string): boolean {
+  return version.length === 3 && version[1] === "." && version[0]! >= "0" && version[0]! <= "9" &&
+    version[2]! >= "0" && version[2]! <= "9";
+}
+
+/** 1*DIGIT, or -1. */
+export function contentLength(value: string): number {
+  if (value.length === 0 || value.length > LENGTH_DIGITS_MAX) return -1;
+  let length = 0;
+  for (let i = 0; i < value.length; i++) {
+    const digit = value.charCodeAt(i) - 48;
+    if (digit < 0 || digit > 9) return -1;
+    length = length * 10 + digit;
+  }
+  return length;
+}
+
+function absoluteForm(target: string, method: string): { authority: string; path: string } | null {
+  const scheme = target.slice(0, 8).toLowerCase();
+  const start = scheme.startsWith("http://") ? 7 : scheme === "https://" ? 8 : -1;
+  if (start === -1) return null;
+  let end = start;
+  while (end < target.length && target[end] !== "/" && target[end] !== "?") end++;
+  const authority = target.slice(start, end);
+  const rest = target.slice(end);
+  if (rest === "") return { authority, path: method === "OPTIONS" ? "*" : "/" };
+  return { authority, path: rest[0] === "/" ? rest : `/${rest}` };
+}

@@ -1,0 +1,118 @@
+/** Reads a scanned response head of a machine (RFC 9112 section 4 to 6). Anything ambiguous makes it a bad response. */
+import { BYTE_CLASS, DIGIT, SP, VALUE } from "./byte-class.ts";
+import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
+import { contentLength } from "./request-head.ts";
+
+/** The body ends with the connection. */
+export const UNTIL_CLOSE = -2;
+export const CHUNKED = -1;
+
+export class ResponseHead {
+  status = 0;
+  /** ` REASON` with its space, or empty. */
+  reason = "";
+  /** Bytes, CHUNKED or UNTIL_CLOSE, before the request's method is considered. */
+  length = UNTIL_CLOSE;
+  keepAlive = true;
+  upgrade: string | null = null;
+  hasDate = false;
+  /** Lines that go on to the client, each with CR LF. */
+  fields = "";
+}
+
+const cursor = new FieldCursor();
+
+/** @returns what is wrong, in words, for a head that cannot be trusted */
+export function parseResponseHead(text: string): ResponseHead | string {
+  const head = new ResponseHead();
+  if (!text.startsWith("HTTP/1.") || text.charCodeAt(8) !== SP) return "the status line is not HTTP/1.x";
+  const minor = text.charCodeAt(7) - 48;
+  if (minor !== 0 && minor !== 1) return "the status line is not HTTP/1.0 or 1.1";
+  for (let i = 9; i < 12; i++) {
+    if ((BYTE_CLASS[text.charCodeAt(i)]! & DIGIT) === 0) return "the status code is not three digits";
+    head.status = head.status * 10 + text.charCodeAt(i) - 48;
+  }
+  if (head.status < 100 || head.status > 599) return `the status code ${head.status} does not exist`;
+  let at = 12;
+  if (text.charCodeAt(at) === SP) {
+    at++;
+    while ((BYTE_CLASS[text.charCodeAt(at)]! & VALUE) !== 0) at++;
+  }
+  if (!text.startsWith("\r\n", at)) return "the status line holds a forbidden byte";
+  head.reason = text.slice(12, at);
+
+  let kept = "";
+  let runStart = at + 2;
+  let hasLength = false, chunked = false, wantsClose = false, wantsKeepAlive = false, wantsUpgrade = false;
+  let upgrade: string | null = null;
+  let listed: Set<string> | null = null;
+
+  cursor.begin(text, runStart);
+  while (cursor.next < text.length) {
+    if (!cursor.advance()) return "a header line is not valid";
+    if (cursor.name === null || cursor.underscored) continue;
+    let remove = true;
+    switch (cursor.name) {
+      case "content-length": {
+        const length = contentLength(cursor.value);
+        if (hasLength || length === -1) return "Content-Length is repeated or not a number";
+        hasLength = true;
+        head.length = length;
+        remove = false;
+        break;
+      }
+      case "transfer-encoding":
+        if (chunked || minor === 0 || cursor.value.toLowerCase() !== "chunked") {
+          return "Transfer-Encoding is not `chunked` alone";
+        }
+        chunked = true;
+        remove = false;
+        break;
+      case "connection":
+      case "proxy-connection":
+        eachListMember(cursor.value, (member) => {
+          if (member === "close") wantsClose = true;
+          else if (member === "keep-alive") wantsKeepAlive = true;
+          else if (member === "upgrade") wantsUpgrade = true;
+          else (listed ??= new Set()).add(member);
+        });
+        break;
+      case "upgrade":
+        upgrade = cursor.value;
+        break;
+      case "date":
+        head.hasDate = true;
+        remove = false;
+        break;
+      case "keep-alive":
+      case "te":
+      case "server":
+      case "fly-request-id":
+        break;
+      default:
+        remove = false;
+    }
+    if (!remove) continue;
+    kept += text.slice(runStart, cursor.start);
+    runStart = cursor.next;
+  }
+  kept += text.slice(runStart);
+
+  if (hasLength && chunked) return "Content-Length and Transfer-Encoding are both there";
+  if (chunked) head.length = CHUNKED;
+  if (wantsUpgrade || head.status === 101) head.upgrade = upgrade;
+  head.keepAlive = !wantsClose && (minor === 1 || wantsKeepAlive);
+  if (listed !== null) {
+    const names: Set<string> = listed;
+    for (const name of ["content-length", "transfer-encoding", "date"]) names.delete(name);
+    kept = withoutFields(kept, names);
+  }
+  head.fields = kept;
+  return head;
+}
+
+/** Bytes that follow the head on the wire: RFC 9112 section 6.3, rules 1 to 3. */
+export function bodyLength(head: ResponseHead, method: string): number {
+  if (method === "HEAD" || head.status < 200 || head.status === 204 || head.status === 304) return 0;
+  return head.length;
+}

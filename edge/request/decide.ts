@@ -1,0 +1,22 @@
+/** One Hono app decides whose a request is: the edge's own pages are answered here, the rest is forwarded. */
+import { Hono } from "hono";
+import type { Edge } from "../edge.ts";
+import type { Exchange } from "./exchange.ts";
+import { LightRequest } from "./light-request.ts";
+
+/** What the app's handler returns for "the stages of serve.ts, please". Never sent. */
+const FORWARD = new Response(null);
+
+/** @param admin the pages of the admin listener */
+export function decisionApp(admin: Hono): Hono {
+  const app = new Hono({ getPath: (request) => (request as unknown as LightRequest).routePath });
+  app.all("/app", () => FORWARD);
+  app.route("/admin", admin);
+  return app;
+}
+
+/** @returns the edge's own response, or null for app traffic */
+export function decide(edge: Edge, exchange: Exchange): Response | Promise<Response> | null {
+  const response = edge.app.fetch(new LightRequest(exchange) as unknown as Request);
+  return response === FORWARD ? null : response;
+}

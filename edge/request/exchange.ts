@@ -1,0 +1,52 @@
+/** One request and its response, from accept to tally. Each stage fills in what the next ones need. */
+import type { Backend } from "../routes/backend.ts";
+import type { AppRoute, ServiceRoute } from "../routes/app-route.ts";
+import type { ClientConnection } from "../relay/client-connection.ts";
+import type { RequestHead } from "../relay/request-head.ts";
+import type { UpstreamConnection } from "../relay/upstream-connection.ts";
+import type { Waiter } from "../routes/waiters.ts";
+
+export class Exchange {
+  readonly client: ClientConnection;
+  readonly head: RequestHead;
+  /** Monotonic. */
+  readonly startedMs: number;
+  id = "";
+
+  app: AppRoute | null = null;
+  service: ServiceRoute | null = null;
+  backend: Backend | null = null;
+  /** Of the last pick; stays for the log when `backend` is released. */
+  machineId: string | null = null;
+  upstream: UpstreamConnection | null = null;
+  waiter: Waiter | null = null;
+  /** The head as it goes to the machine; kept so that it can be sent again. */
+  upstreamHead = "";
+  attempts = 0;
+  /** Only a new connection will do: one from the pool has failed this request. */
+  freshOnly = false;
+
+  /** The body's last byte has been read. */
+  requestDone = false;
+  /** Body bytes have left for a machine, so that the request cannot be repeated. */
+  bodySent = false;
+  responseStarted = false;
+  finished = false;
+
+  /** As the client got it; 499 where the client left before. */
+  status = 0;
+  /** Of an answer that the edge gave itself, or of a response that was cut. */
+  code: string | null = null;
+  bytesIn = 0;
+  bytesOut = 0;
+  heldMs = 0;
+  /** Monotonic, when the response's head came. */
+  respondedMs = 0;
+  tunnel = false;
+
+  constructor(client: ClientConnection, head: RequestHead, startedMs: number) {
+    this.client = client;
+    this.head = head;
+    this.startedMs = startedMs;
+  }
+}

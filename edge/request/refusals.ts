@@ -1,0 +1,70 @@
+/** Answers of the routing stages. Each code has its line in the edge's README; families are the reference's, section 1.8. */
+import { refusal } from "../relay/refusal.ts";
+
+export const UNKNOWN_HOST = refusal(
+  404,
+  "edge.unknown_host",
+  "PR04",
+  "No app has this host name.",
+  "Check the name; where it is right, add it to the app or deploy the app.",
+);
+export const NO_MACHINE = refusal(
+  503,
+  "edge.no_machine",
+  "PR01",
+  "The app has no started machine behind this port.",
+  "Start a machine, or deploy the app with a service on this port.",
+  1,
+);
+export const HELD_TOO_LONG = refusal(
+  503,
+  "edge.no_machine",
+  "PR03",
+  "No machine of the app became ready in time.",
+  "Look at the app's logs: a machine is starting, or does not listen on 0.0.0.0 and its internal_port.",
+  1,
+);
+export const MACHINES_FULL = refusal(
+  503,
+  "edge.machines_full",
+  "PL02",
+  "Every machine of the app is at its hard limit, and no place became free in time.",
+  "Raise hard_limit, or add machines.",
+  1,
+);
+export const TOO_MANY_WAITING = refusal(
+  503,
+  "edge.too_many_waiting",
+  "PL02",
+  "Too many requests wait for a machine of this app.",
+  "Add machines, or raise hard_limit.",
+  1,
+);
+export const MACHINE_REFUSED = refusal(
+  502,
+  "edge.machine_refused",
+  "PC01",
+  "The app's machine refused the connection.",
+  "The app must listen on 0.0.0.0 and the service's internal_port; its logs say whether it runs.",
+);
+export const MACHINE_TIMEOUT = refusal(
+  504,
+  "edge.machine_timeout",
+  "PC05",
+  "The app's machine did not answer in time.",
+  "Look at the app's logs for what the request was waiting for.",
+);
+export const MACHINE_RESET = refusal(
+  502,
+  "edge.machine_reset",
+  "PC03",
+  "The app's machine closed the connection before it answered.",
+  "Look at the app's logs: the process ended, or gave up on the request.",
+);
+export const BAD_RESPONSE = refusal(
+  502,
+  "edge.bad_response",
+  "PU02",
+  "The app's answer is not valid HTTP/1.1.",
+  "Look at what the app sends: lengths, chunks and header lines must follow RFC 9112.",
+);

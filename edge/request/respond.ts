@@ -1,0 +1,75 @@
+/** Answers that no machine gave: refusals with their pages, and the edge's own pages. */
+import { messageOf } from "../../control/contract/errors.ts";
+import type { Edge } from "../edge.ts";
+import type { Refusal } from "../relay/refusal.ts";
+import { accept } from "./accept.ts";
+import { errorPage } from "./error-page.ts";
+import type { Exchange } from "./exchange.ts";
+import { responseFields } from "./upstream-head.ts";
+
+const REASONS: Record<number, string> = {
+  200: "OK",
+  400: "Bad Request",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  408: "Request Timeout",
+  413: "Content Too Large",
+  414: "URI Too Long",
+  417: "Expectation Failed",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  501: "Not Implemented",
+  502: "Bad Gateway",
+  503: "Service Unavailable",
+  504: "Gateway Timeout",
+  505: "HTTP Version Not Supported",
+};
+
+export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
+  if (exchange.finished) return;
+  // What the parser refuses never went through serve().
+  if (exchange.id === "") accept(edge, exchange);
+  const upstream = exchange.upstream;
+  exchange.upstream = null;
+  upstream?.abandon();
+  exchange.waiter?.cancel();
+  // A head that could not be read says nothing about where the next one begins.
+  if (exchange.head.method === "") exchange.head.keepAlive = false;
+  exchange.status = why.status;
+  exchange.code = why.code;
+  const page = errorPage(why, exchange.id, exchange.head.accept);
+  const retryAfter = why.retryAfterS === null ? "" : `Retry-After: ${why.retryAfterS}\r\n`;
+  const allow = why.status === 405 ? "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" : "";
+  reply(
+    edge,
+    exchange,
+    page.contentType,
+    page.body,
+    `Fly-Error-Code: ${why.family}\r\n${retryAfter}${allow}`,
+  );
+}
+
+/** Sends what one of the edge's own pages returned. */
+export function answer(edge: Edge, exchange: Exchange, own: Response | Promise<Response>): void {
+  Promise.resolve(own).then(async (response) => {
+    const body = Buffer.from(await response.arrayBuffer());
+    if (exchange.finished) return;
+    exchange.status = response.status;
+    reply(edge, exchange, response.headers.get("content-type") ?? "text/plain; charset=utf-8", body, "");
+  }).catch((error) => {
+    edge.log.error({ err: messageOf(error), target: exchange.head.target }, "an admin page failed");
+    exchange.client.close();
+  });
+}
+
+function reply(edge: Edge, exchange: Exchange, contentType: string, body: Buffer, fields: string): void {
+  exchange.respondedMs = edge.nowMs();
+  exchange.client.respond(
+    exchange,
+    `HTTP/1.1 ${exchange.status} ${
+      REASONS[exchange.status] ?? "Unknown"
+    }\r\nContent-Type: ${contentType}\r\n` +
+      `Content-Length: ${body.length}\r\n${fields}${responseFields(edge, exchange, false)}`,
+    body,
+  );
+}

@@ -1,0 +1,86 @@
+/**
+ * send: hand the exchange to a connection of the picked machine, and decide what a failure of that means. A request is
+ * sent again only while it cannot have been seen: the connection was refused, or a kept-alive connection turned out to be
+ * closed and the request is idempotent and has no body.
+ */
+import type { Edge } from "../edge.ts";
+import type { Refusal } from "../relay/refusal.ts";
+import type { UpstreamFailure } from "../relay/relay-context.ts";
+import { UpstreamConnection } from "../relay/upstream-connection.ts";
+import type { Backend } from "../routes/backend.ts";
+import type { Exchange } from "./exchange.ts";
+import { retryWarmSoon } from "./hold.ts";
+import { BAD_RESPONSE, MACHINE_REFUSED, MACHINE_RESET, MACHINE_TIMEOUT } from "./refusals.ts";
+import { upstreamHead } from "./upstream-head.ts";
+
+export const ATTEMPTS_MAX = 3;
+/** A machine that refuses is passed over this long, doubled with each refusal up to the maximum. */
+export const EJECTION_MS = 500;
+export const EJECTION_MS_MAX = 10_000;
+/** A machine that has just started may not have its network yet; a lost SYN would cost a whole second. */
+export const WARM_CONNECT_WAIT_MS = 250;
+
+const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+
+export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
+  exchange.backend = backend;
+  exchange.machineId = backend.machineId;
+  backend.inFlight++;
+  if (exchange.upstreamHead === "") exchange.upstreamHead = upstreamHead(edge, exchange);
+  const kept = exchange.freshOnly ? null : backend.take();
+  if (kept !== null) return kept.reuse(exchange);
+  const upstream = new UpstreamConnection(edge.relay, backend, exchange);
+  exchange.upstream = upstream;
+  const warm = backend.warmUntilMs > edge.nowMs() && backend.refusals > 0;
+  upstream.connect(warm ? WARM_CONNECT_WAIT_MS : edge.limits.connectWaitMsMax);
+}
+
+/** The connection stands. If others wait for this machine to listen, it does now. */
+export function connected(exchange: Exchange): void {
+  const backend = exchange.backend!;
+  if (backend.refusals === 0) return;
+  backend.refusals = 0;
+  backend.ejectedUntilMs = 0;
+  backend.warmUntilMs = 0;
+  exchange.service?.waiters.wakeAll();
+}
+
+/** The exchange no longer counts as load of its machine; whoever waits for a place gets it. */
+export function release(exchange: Exchange): void {
+  const backend = exchange.backend;
+  if (backend === null) return;
+  exchange.backend = null;
+  backend.inFlight--;
+  const waiters = exchange.service!.waiters;
+  if (waiters.size > 0 && backend.ejectedUntilMs === 0) waiters.wakeOne();
+}
+
+/** @returns the refusal to answer with, or null where the request is to be picked a machine again */
+export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFailure): Refusal | null {
+  const backend = exchange.backend!;
+  const service = exchange.service!;
+  const nowMs = edge.nowMs();
+  const neverConnected = failure.kind === "refused" || failure.kind === "connect_timeout";
+  if (neverConnected) {
+    backend.refusals++;
+    if (backend.warmUntilMs > nowMs && !backend.retired) {
+      release(exchange);
+      retryWarmSoon(service, backend);
+      return null;
+    }
+    backend.ejectedUntilMs = nowMs + Math.min(EJECTION_MS_MAX, EJECTION_MS * 2 ** (backend.refusals - 1));
+  }
+  release(exchange);
+  exchange.attempts++;
+  const others = service.near.length + service.far.length > 1;
+  if (neverConnected) {
+    if (exchange.attempts < ATTEMPTS_MAX && others) return null;
+    return failure.kind === "refused" ? MACHINE_REFUSED : MACHINE_TIMEOUT;
+  }
+  if (failure.kind === "response_timeout") return MACHINE_TIMEOUT;
+  if (failure.kind === "bad_response") return BAD_RESPONSE;
+  const repeatable = failure.reused && !exchange.bodySent && IDEMPOTENT.has(exchange.head.method);
+  if (!repeatable || exchange.attempts >= ATTEMPTS_MAX) return MACHINE_RESET;
+  exchange.freshOnly = true;
+  return null;
+}

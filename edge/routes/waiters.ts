@@ -1,0 +1,63 @@
+/** Requests that wait for a machine of one service: woken by the table, by a free place, by a retry, or by their limit. */
+import type { Timed } from "../relay/deadlines.ts";
+
+export class Waiter implements Timed {
+  deadlineMs: number;
+  readonly sinceMs: number;
+  readonly #waiters: Waiters;
+  readonly #wake: () => void;
+  readonly #expired: () => void;
+
+  constructor(
+    waiters: Waiters,
+    nowMs: number,
+    waitMsMax: number,
+    callbacks: { wake: () => void; expired: () => void },
+  ) {
+    this.#waiters = waiters;
+    this.sinceMs = nowMs;
+    this.deadlineMs = nowMs + waitMsMax;
+    this.#wake = callbacks.wake;
+    this.#expired = callbacks.expired;
+  }
+
+  wake(): void {
+    this.#wake();
+  }
+  onDeadline(): void {
+    this.#waiters.remove(this);
+    this.#expired();
+  }
+  cancel(): void {
+    this.#waiters.remove(this);
+  }
+}
+
+export class Waiters {
+  readonly #queue = new Set<Waiter>();
+
+  get size(): number {
+    return this.#queue.size;
+  }
+  add(waiter: Waiter): void {
+    this.#queue.add(waiter);
+  }
+  remove(waiter: Waiter): void {
+    this.#queue.delete(waiter);
+  }
+
+  /** First come, first served. */
+  wakeOne(): void {
+    for (const waiter of this.#queue) {
+      this.#queue.delete(waiter);
+      return waiter.wake();
+    }
+  }
+
+  /** Those who wait now; who waits again in answer to this is not woken twice. */
+  wakeAll(): void {
+    const all = [...this.#queue];
+    this.#queue.clear();
+    for (const waiter of all) waiter.wake();
+  }
+}

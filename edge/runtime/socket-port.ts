@@ -1,0 +1,45 @@
+/**
+ * What the relay asks of a byte stream. Callbacks and not event emitters, because they are the hot path; partial writes
+ * and not hidden queues, because memory must be bounded by whoever produces the bytes.
+ *
+ * Rules that every implementation keeps (`socket-port.contract.ts`):
+ * - `write` takes a prefix and says how many bytes; it keeps no reference to them. After a short write `onDrain` comes
+ *   once the socket takes more.
+ * - `onEnd` says that the peer will send no more; this side may still write. `onClose` comes exactly once, last.
+ * - After `close` or `reset` no callback but `onClose` comes.
+ */
+export interface Socket {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  write(bytes: Uint8Array): number;
+  /** Each character is one byte. */
+  writeLatin1(text: string): number;
+  pause(): void;
+  resume(): void;
+  /** Half-close: the peer sees the end of the stream, and may go on sending. */
+  shutdown(): void;
+  /** Closes both ways; what was taken by `write` still goes out. */
+  close(): void;
+}
+
+export interface SocketEvents {
+  onOpen(socket: Socket): void;
+  onData(bytes: Buffer): void;
+  onDrain(): void;
+  onEnd(): void;
+  onClose(): void;
+  /** Instead of `onOpen`, on sockets made by `connect`. `code` is errno's name (`ECONNREFUSED`). */
+  onConnectError(code: string): void;
+}
+
+export interface Listener {
+  readonly port: number;
+  /** Accepts no more; open connections go on. */
+  stop(): void;
+}
+
+export interface SocketPort {
+  readonly name: string;
+  listen(options: { address: string; port: number }, accept: () => SocketEvents): Promise<Listener>;
+  connect(options: { address: string; port: number }, events: SocketEvents): void;
+}

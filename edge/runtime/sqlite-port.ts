@@ -1,0 +1,16 @@
+/** The little of SQLite that the replica needs, alike on bun:sqlite and node:sqlite. All calls are synchronous. */
+export type SqlValue = string | number | null;
+
+export interface SqlStatement {
+  /** @returns the number of rows changed */
+  run(...values: SqlValue[]): number;
+  all(...values: SqlValue[]): Record<string, SqlValue>[];
+}
+
+export interface SqlDatabase {
+  exec(sql: string): void;
+  prepare(sql: string): SqlStatement;
+  close(): void;
+}
+
+export type OpenDatabase = (file: string) => SqlDatabase;
