@@ -20,7 +20,20 @@ export interface TestVm {
   stop(): Promise<void>;
 }
 
-export async function bootVm(config: RunConfig, root: (folder: string) => string): Promise<TestVm> {
+/** microvm shows its devices over virtio-mmio, q35 over PCI. */
+export type Machine = "microvm" | "q35";
+
+const MACHINES: Record<Machine, { readonly type: string; readonly suffix: string }> = {
+  microvm: { type: "microvm,acpi=on,rtc=on", suffix: "device" },
+  q35: { type: "q35", suffix: "pci" },
+};
+
+export async function bootVm(
+  machine: Machine,
+  config: RunConfig,
+  root: (folder: string) => string,
+): Promise<TestVm> {
+  const { type, suffix } = MACHINES[machine];
   const guest = await testGuest();
   const folder = mkdtempSync(join(tmpdir(), "godwit-vm-"));
   const at = (name: string) => join(folder, name);
@@ -33,10 +46,10 @@ export async function bootVm(config: RunConfig, root: (folder: string) => string
     "-drive",
     `id=${id},file=${file},format=raw,if=none,readonly=${readOnly ? "on" : "off"}`,
     "-device",
-    `virtio-blk-device,drive=${id}`,
+    `virtio-blk-${suffix},drive=${id}`,
   ];
   const qemu = Bun.spawn([
-    ...["qemu-system-x86_64", "-M", "microvm,acpi=on,rtc=on", "-accel", "tcg,thread=multi", "-cpu", "max"],
+    ...["qemu-system-x86_64", "-M", type, "-accel", "tcg,thread=multi", "-cpu", "max"],
     ...["-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"],
     ...["-kernel", guest.kernelFile, "-initrd", guest.initramfsFile, "-append", CMDLINE],
     ...["-serial", `file:${at("console")}`],
@@ -44,7 +57,9 @@ export async function bootVm(config: RunConfig, root: (folder: string) => string
     ...drive("image", at("image"), true),
     ...drive("layer", at("layer"), false),
     ...drive("config", at("config"), true),
-    ...["-device", "virtio-serial-device"],
+    // QEMU's own network without a way out: enough for the interface, its addresses and its neighbour 10.0.2.2.
+    ...["-netdev", "user,id=net,restrict=on", "-device", `virtio-net-${suffix},netdev=net`],
+    ...["-device", `virtio-serial-${suffix}`],
     ...["-chardev", `socket,id=control,path=${at("control.sock")},server=on,wait=off`],
     ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
   ], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });

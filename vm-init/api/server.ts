@@ -72,6 +72,8 @@ export class ControlServer {
 
   accept(connection: Duplex): void {
     connection.on("error", () => {});
+    // A worker that says goodbye hears none: on a virtio-serial port it would reach the next one.
+    this.#server.once("session", (session) => session.once("goaway", () => connection.destroy()));
     this.#server.emit("connection", connection);
   }
 

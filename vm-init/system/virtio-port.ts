@@ -44,7 +44,7 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
   const buffer = Buffer.alloc(READ_BYTES);
   let stream: PortStream | null = null;
   const end = () => {
-    stream?.hangUp();
+    stream?.destroy();
     stream = null;
   };
   const next = () => read(fd, buffer, 0, READ_BYTES, null, taken);
@@ -76,9 +76,10 @@ class PortStream extends Duplex {
     this.#fd = fd;
   }
 
-  hangUp(): void {
+  /** Nothing more is written: the next host would read it. */
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     this.#gone = true;
-    this.destroy();
+    done(error);
   }
 
   override _read(): void {}
