@@ -2,6 +2,7 @@
  * A host for tests: a real agent process with the real runc driver, network, image store and Redis, in folders and under
  * kernel names of its own. `remains` says what of it is left on this machine.
  */
+import { Database } from "bun:sqlite";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,8 +15,11 @@ import { MachineSpec, type MachineView } from "../contract/machine.ts";
 import { newMachineId, newRowId } from "../contract/names.ts";
 import { WorkerConfig } from "../contract/process-config.ts";
 import { writeImage } from "./images/oci-layout.fixture.ts";
+import { remainsOf } from "./host.ts";
 import { Network } from "./network/network.ts";
+import { readLiveRecord } from "./vmm/process-record.ts";
 import { RuncDriver } from "./vmm/runc/runc-driver.ts";
+import { runcPaths } from "./vmm/runc/runc-paths.ts";
 
 const UP_WAIT_MS = 30_000;
 const PUBLISHED_WAIT_MS = 10_000;
@@ -118,6 +122,15 @@ export class TestWorker {
     clearTimeout(timer);
     if (value === undefined && killAt === null) throw new Error(`the agent did not come up: ${agent.log()}`);
     return agent;
+  }
+
+  /** Resolves when the agent has logged the text. */
+  async logged(agent: AgentProcess, text: string): Promise<void> {
+    const deadline = Date.now() + UP_WAIT_MS;
+    while (!agent.log().includes(text)) {
+      if (Date.now() > deadline) throw new Error(`the agent never logged "${text}": ${agent.log()}`);
+      await Bun.sleep(10);
+    }
   }
 
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
@@ -224,6 +237,28 @@ export class TestWorker {
     return found;
   }
 
+  /** The VM's process as the driver recorded it, null where it does not live. */
+  processOf(machineId: string): { pid: number; start_time: string } | null {
+    const { record } = runcPaths(remainsOf(this.config, machineId));
+    const found = readLiveRecord(record);
+    return found === null ? null : { pid: found.pid, start_time: found.start_time };
+  }
+
+  /** Ends the VM behind the agent's back. */
+  async endVm(machineId: string): Promise<void> {
+    await new RuncDriver(this.config.guest).clean(remainsOf(this.config, machineId));
+  }
+
+  /** The worker's database, while no agent has it. */
+  withDatabase<T>(use: (db: Database) => T): T {
+    const db = new Database(join(this.config.state_folder, "worker.sqlite"));
+    try {
+      return use(db);
+    } finally {
+      db.close();
+    }
+  }
+
   links(): Promise<number[]> {
     return this.#network().list();
   }
@@ -232,12 +267,7 @@ export class TestWorker {
     await this.kill();
     const driver = new RuncDriver(this.config.guest);
     for (const machineId of await driver.list(this.config.prefix)) {
-      await driver.clean({
-        machineId,
-        folder: join(this.config.state_folder, "machines", machineId),
-        runFolder: join(this.config.run_folder, "machines", machineId),
-        prefix: this.config.prefix,
-      });
+      await driver.clean(remainsOf(this.config, machineId));
     }
     await this.#network().removeAll();
     rmSync(this.folder, { recursive: true, force: true });
