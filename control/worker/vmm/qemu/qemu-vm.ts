@@ -62,9 +62,8 @@ export class QemuVm implements Vm {
 
   async openControl(signal: AbortSignal): Promise<Duplex> {
     const { control } = this.#input.paths;
-    await delay((controlClosedAt.get(control) ?? 0) + RECONNECT_GAP_MS - performance.now(), undefined, {
-      signal,
-    });
+    const gapMs = (controlClosedAt.get(control) ?? -Infinity) + RECONNECT_GAP_MS - performance.now();
+    if (gapMs > 0) await delay(gapMs, undefined, { signal });
     const stream = await openControlStream(control, this.exited, signal);
     stream.once("close", () => {
       if (isAlive(this.#input.record)) controlClosedAt.set(control, performance.now());

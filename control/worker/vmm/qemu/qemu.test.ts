@@ -7,6 +7,7 @@ import { QemuDriver } from "./qemu-driver.ts";
 import { probeBoot } from "./qemu-probe.ts";
 
 const TEST_MS_MAX = 90_000;
+const BOOT_MS_MAX = 45_000;
 
 driverContract({
   name: "qemu",
@@ -25,12 +26,14 @@ describe("QEMU", () => {
   afterAll(() => world.remove());
 
   test("probeBoot() hears the guest's word, so that a KVM that works is not missed", async () => {
-    expect(await probeBoot(world.guest, "tcg")).toBeNull();
+    expect(await probeBoot(world.guest, "tcg", BOOT_MS_MAX)).toBeNull();
   }, TEST_MS_MAX);
 
   test("probeBoot() says why a guest did not boot", async () => {
     const files = { ...world.guest, kernel_file: "/etc/hostname" };
-    expect(await probeBoot(files, "tcg")).toMatch(/^a probe guest did not boot: QEMU ended with status 1: /);
+    expect(await probeBoot(files, "tcg", BOOT_MS_MAX)).toMatch(
+      /^a probe guest did not boot: QEMU ended with status 1: /,
+    );
   });
 
   test("probe() is not usable where the guest's kernel is missing", async () => {
@@ -44,7 +47,7 @@ describe("QEMU", () => {
     const vm = await driver.start(spec);
     expect(argumentsOf(vm.pid)).toContain("q35");
     const guest = await guestOf(vm);
-    expect(await guest.exit({ timeoutMs: 45_000 })).toMatchObject({ exit_code: 0 });
+    expect(await guest.exit({ timeoutMs: BOOT_MS_MAX })).toMatchObject({ exit_code: 0 });
     await guest.acknowledgeExit();
     expect(await vm.exited).toEqual({ vmmStatus: 0, reason: null });
     await driver.clean(spec);

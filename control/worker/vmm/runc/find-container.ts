@@ -1,11 +1,15 @@
 /** Finds a machine's container after the agent lost it: by the record, else by asking runc (a crash before the record). */
 import { existsSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
 import { z } from "zod";
 import type { VmSpec } from "../driver.ts";
 import { allPids, argumentsOf, identify, type ProcessIdentity } from "../host-process.ts";
 import { hostCommand } from "../host-command.ts";
 import { type ProcessRecord, readLiveRecord } from "../process-record.ts";
 import type { RuncPaths } from "./runc-paths.ts";
+
+/** All that this driver runs. */
+export const TOOLS = ["runc", "ip", "mount", "umount"];
 
 /** `runc state`, OCI runtime-spec "State". */
 const State = z.object({
@@ -34,11 +38,15 @@ export async function findContainer(
   return process !== null && isIn(paths.kernelName, process.pid) ? { ...process, console_from: 0 } : null;
 }
 
-/** runc processes that work for this machine right now: of an agent that was killed while it started a container. */
-export function runcsOf(paths: RuncPaths): ProcessIdentity[] {
-  return allPids()
-    .filter((pid) => argumentsOf(pid).includes(paths.state))
-    .flatMap((pid) => identify(pid) ?? []);
+/** Programs of an agent that was killed while it started or removed this container, and that still go on. */
+export function toolsAtWork(spec: Pick<VmSpec, "runFolder">, paths: RuncPaths): ProcessIdentity[] {
+  return allPids().filter((pid) => {
+    const [program, ...rest] = argumentsOf(pid);
+    if (program === undefined || !TOOLS.includes(basename(program))) return false;
+    return rest.some((argument) =>
+      argument.startsWith(`${spec.runFolder}/`) || argument === paths.kernelName
+    );
+  }).flatMap((pid) => identify(pid) ?? []);
 }
 
 function isIn(cgroup: string, pid: number): boolean {

@@ -15,14 +15,13 @@ import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
 import { requireFiles } from "../require-files.ts";
 import { cgroupNames, killAllIn, removeCgroups } from "./cgroups.ts";
-import { findContainer, runcsOf } from "./find-container.ts";
+import { findContainer, TOOLS, toolsAtWork } from "./find-container.ts";
 import { makeNetns, netnsNames, removeNetns } from "./netns.ts";
 import { ociConfig } from "./oci-config.ts";
 import { mountRootfs, unmountBelow } from "./rootfs.ts";
 import { type RuncPaths, runcPaths } from "./runc-paths.ts";
 import { RuncVm } from "./runc-vm.ts";
 
-const TOOLS = ["runc", "ip", "mount", "umount"];
 const NOTE = "CONTAINERS, NOT VMs: machines share this host's kernel; do not run code you do not trust";
 
 export class RuncDriver implements VmmDriver {
@@ -90,7 +89,7 @@ async function removeContainer(
   spec: Pick<VmSpec, "machineId" | "runFolder">,
   paths: RuncPaths,
 ): Promise<void> {
-  await Promise.all(runcsOf(paths).map(killAndWait));
+  await Promise.all(toolsAtWork(spec, paths).map(killAndWait));
   await killAllIn(paths.kernelName);
   await removeCgroups(paths.kernelName);
   await unmountBelow(spec.runFolder, spec.machineId);

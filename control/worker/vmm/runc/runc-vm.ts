@@ -16,27 +16,30 @@ export class RuncVm implements Vm {
   readonly exited: Promise<VmExit>;
   readonly #detached = new AbortController();
 
-  constructor(
-    readonly spec: Pick<VmSpec, "machineId" | "folder">,
-    readonly paths: RuncPaths,
-    readonly record: ProcessRecord,
-  ) {
+  readonly #spec: Pick<VmSpec, "machineId" | "folder">;
+  readonly #paths: RuncPaths;
+  readonly #record: ProcessRecord;
+
+  constructor(spec: Pick<VmSpec, "machineId" | "folder">, paths: RuncPaths, record: ProcessRecord) {
+    this.#spec = spec;
+    this.#paths = paths;
+    this.#record = record;
     this.machineId = spec.machineId;
     this.pid = record.pid;
     this.exited = this.#watch();
   }
 
   openControl(signal: AbortSignal): Promise<Duplex> {
-    return openControlStream(this.paths.controlSocket, this.exited, signal);
+    return openControlStream(this.#paths.controlSocket, this.exited, signal);
   }
 
   /** The end of a PID namespace's first process ends all of it. */
   async kill(): Promise<void> {
-    await killAndWait(this.record);
+    await killAndWait(this.#record);
   }
 
   consoleTail(): Promise<string> {
-    return Promise.resolve(readConsoleTail(this.spec.folder));
+    return Promise.resolve(readConsoleTail(this.#spec.folder));
   }
 
   detach(): void {
@@ -44,8 +47,8 @@ export class RuncVm implements Vm {
   }
 
   async #watch(): Promise<VmExit> {
-    await goneOf(this.record, GONE_POLL_MS, this.#detached.signal);
-    const console = readConsoleTail(this.spec.folder, this.record.console_from);
+    await goneOf(this.#record, GONE_POLL_MS, this.#detached.signal);
+    const console = readConsoleTail(this.#spec.folder, this.#record.console_from);
     return { vmmStatus: null, reason: exitReason({ console, vmmStatus: null, vmmOutput: "", event: null }) };
   }
 }
