@@ -1,0 +1,14 @@
+import { expect, test } from "bun:test";
+import { appMemoryBytes, oomKillsOf } from "./cgroup.ts";
+
+test("oomKillsOf() reads both cgroup versions", () => {
+  expect(oomKillsOf("low 0\nhigh 0\nmax 12\noom 2\noom_kill 1\noom_group_kill 0\n")).toBe(1);
+  expect(oomKillsOf("oom_kill_disable 0\nunder_oom 0\noom_kill 4\n")).toBe(4);
+  expect(oomKillsOf("oom_kill_disable 0\nunder_oom 0\n")).toBeNull();
+});
+
+test("appMemoryBytes() keeps 32 MB back, but never leaves the app less than 64 MB of what there is", () => {
+  expect(appMemoryBytes(262_144)).toBe(229_376 * 1_024);
+  expect(appMemoryBytes(80_000)).toBe(65_536 * 1_024);
+  expect(appMemoryBytes(50_000)).toBe(50_000 * 1_024);
+});
