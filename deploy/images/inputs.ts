@@ -26,7 +26,7 @@ export async function hashInputs(kernel: Kernel, busybox: string): Promise<strin
   for (const pattern of SOURCES) {
     for await (const file of new Bun.Glob(pattern).scan({ cwd: ROOT })) files.push(join(ROOT, file));
   }
-  for (const file of files.filter((name) => !/\.test\.ts$/.test(name)).sort()) {
+  for (const file of files.filter((name) => !/\.(test|fixture)\.ts$/.test(name)).sort()) {
     hash.update(`${relative(ROOT, file)}\n`);
     hash.update(await Bun.file(file).bytes());
   }

@@ -156,7 +156,12 @@ async function unpack(known: KernelPackage, work: string, target: string): Promi
 }
 
 async function dropOld(folder: string, keep: string): Promise<void> {
-  const others = (await readdir(folder)).filter((name) => name.startsWith("linux-image-") && name !== keep);
+  const names = await readdir(folder);
+  // What a killed builder left; the caller's lock says that nobody works in it.
+  for (const name of names.filter((name) => name.startsWith("work-"))) {
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+  const others = names.filter((name) => name.startsWith("linux-image-") && name !== keep);
   const aged = await Promise.all(
     others.map(async (name) => ({ name, at: (await stat(join(folder, name))).mtimeMs })),
   );
