@@ -99,7 +99,7 @@ export function stackParts(home: Home, ports: PortPlan, secrets: Secrets, elsewh
         onSpawn,
       }),
   });
-  parts.push(own("control", "control/api/main.ts", () => answers(`http://127.0.0.1:${ports.api}/healthz`)));
+  parts.push(own("control", "control/main.ts", () => answers(`http://127.0.0.1:${ports.api}/healthz`)));
   parts.push(
     own("worker", "control/worker/main.ts", () => answers("http://worker/v1/host", home.workerSocket)),
   );

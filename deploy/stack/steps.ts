@@ -1,4 +1,7 @@
-/** Progress for people: one line a step with its duration, live on a terminal, to stderr where stdout is for JSON. */
+/**
+ * Progress for people: one line a step with its duration, to stderr where stdout is for JSON. On a terminal the line shows
+ * live what the step is at; elsewhere the last such words are shown only when the step fails.
+ */
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 
 export interface StepsOutput {
@@ -6,7 +9,10 @@ export interface StepsOutput {
   write(text: string): unknown;
 }
 
-const NAME_WIDTH = 20;
+const NAME_WIDTH = 16;
+/** What a step said last, shown when it fails. */
+const LINES_KEPT = 10;
+const LIVE_WIDTH = 100;
 
 export class Steps {
   readonly #out: StepsOutput;
@@ -20,16 +26,17 @@ export class Steps {
     this.#now = now;
   }
 
-  /** Runs one step. `say` shows what it is at; what it resolves to, if a string, stands behind its duration. */
+  /** Runs one step. `say` tells what it is at; what it resolves to, if a string, stands behind its duration. */
   async run<T>(name: string, work: (say: (detail: string) => void) => Promise<T>): Promise<T> {
     const started = this.#now();
     this.#current = name;
     const live = this.#out.isTTY === true;
     if (live) this.#out.write(`· ${name} …`);
+    const said: string[] = [];
     const say = (detail: string) => {
-      const line = detail.split("\n")[0]!.slice(0, 100);
-      if (live) this.#out.write(`\r\x1b[K· ${name}: ${line}`);
-      else this.#out.write(`  ${name}: ${detail}\n`);
+      said.push(detail);
+      if (said.length > LINES_KEPT) said.shift();
+      if (live) this.#out.write(`\r\x1b[K· ${name}: ${detail.split("\n")[0]!.slice(0, LIVE_WIDTH)}`);
     };
     try {
       const result = await work(say);
@@ -37,6 +44,7 @@ export class Steps {
       return result;
     } catch (error) {
       this.#end("✗", name, started, "");
+      for (const detail of said) this.#out.write(`    ${detail}\n`);
       throw error;
     }
   }

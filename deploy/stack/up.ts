@@ -93,7 +93,7 @@ async function start(home: Home, options: UpOptions, steps: Steps, signal: Abort
   const record = openHome(home, options);
   const ports = planPorts(record.port_base);
   await step("machine", () => checkMachine(home, ports, skippedPorts(elsewhere)));
-  await step("packages", (say) => packages(options.mayInstall, say));
+  await step("packages", () => packages(options.mayInstall, (line) => steps.line(line)));
   await step("guest images", (say) => prepare(home, record, ports, elsewhere, say));
   signal.throwIfAborted();
   await spawnSupervisor(home);
