@@ -1,0 +1,79 @@
+/**
+ * Small images of Debian's busybox-static, one for each way a process can disappoint (and one that serves): each must end in
+ * a state and a message that says exactly what happened.
+ */
+import { readFileSync } from "node:fs";
+import { type FixtureEntry, writeImage } from "../../../control/worker/images/oci-layout.fixture.ts";
+import { cachedImage, keyOf, TAG, type TestImage } from "./test-image.ts";
+
+const BUSYBOX = "/bin/busybox";
+const applets = ["sh", "sleep", "awk", "httpd", "cat", "ls", "id", "ps", "wget", "kill"];
+
+/** Says a line, then exits with status 3. */
+export function exitsWith3(): Promise<TestImage> {
+  return shellImage("exits-3", "echo leaving with status 3; exit 3");
+}
+
+/** Takes 64 KB after 64 KB until the kernel's OOM killer ends it. */
+export function eatsMemory(): Promise<TestImage> {
+  // Many small pieces: one large one would be refused by malloc, and there would be no OOM kill.
+  const program = 'BEGIN { for (i = 0; ; i++) a[i] = sprintf("%65536s", i) }';
+  return shellImage("eats-memory", `echo eating memory; exec awk '${program}'`);
+}
+
+/** Ignores every signal that can be ignored: only SIGKILL ends it. */
+export function ignoresSignals(): Promise<TestImage> {
+  const loop = "while :; do sleep 1; done";
+  return shellImage("ignores-signals", `trap '' HUP INT QUIT TERM USR1 USR2; echo deaf to signals; ${loop}`);
+}
+
+/** Runs, says so, listens nowhere. Ends on SIGTERM and SIGINT. */
+export function withoutPort(): Promise<TestImage> {
+  return shellImage("without-port", "echo running without a port; exec sleep 2147483");
+}
+
+/** busybox httpd on 8080, as user 1000. `/` is `it serves\n`. */
+export function servesFiles(): Promise<TestImage> {
+  const www = [{ name: "www/", type: "directory" as const }, {
+    name: "www/index.html",
+    content: "it serves\n",
+  }];
+  return busyboxImage("serves-files", {
+    Cmd: [BUSYBOX, "httpd", "-f", "-vv", "-p", "8080", "-h", "/www"],
+    User: "1000:1000",
+    ExposedPorts: { "8080/tcp": {} },
+  }, www);
+}
+
+function shellImage(name: string, script: string): Promise<TestImage> {
+  return busyboxImage(name, { Cmd: ["/bin/sh", "-c", script] }, []);
+}
+
+async function busyboxImage(
+  name: string,
+  config: Record<string, unknown>,
+  files: FixtureEntry[],
+): Promise<TestImage> {
+  const busybox = readFileSync(BUSYBOX);
+  const base: FixtureEntry[] = [
+    { name: "bin/", type: "directory" },
+    { name: "bin/busybox", content: busybox, mode: 0o755 },
+    ...applets.map((applet): FixtureEntry => ({
+      name: `bin/${applet}`,
+      type: "symlink",
+      linkname: "busybox",
+    })),
+    { name: "tmp/", type: "directory", mode: 0o1777 },
+    { name: "etc/", type: "directory" },
+    { name: "etc/passwd", content: "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000:app:/tmp:/bin/sh\n" },
+    { name: "etc/group", content: "root:x:0:\napp:x:1000:\n" },
+  ];
+  const key = keyOf(busybox, JSON.stringify([config, base.map((e) => e.name), files]));
+  return await cachedImage(name, key, async (layoutFolder) => {
+    const layers = files.length === 0 ? [base] : [base, files];
+    await writeImage(layoutFolder, TAG, {
+      layers,
+      config: { Env: ["PATH=/bin"], WorkingDir: "/", ...config },
+    });
+  });
+}
