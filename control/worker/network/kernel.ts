@@ -2,7 +2,7 @@
  * How this folder reaches the kernel: ip(8), nft(8) and /proc/sys, on the host or in a named network namespace.
  * Arguments go as arrays and rules through stdin; there is no shell in between.
  */
-import { readdir } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { GodwitError } from "../../contract/errors.ts";
 import { type IpFailure, parseIpFailures } from "./ip-batch.ts";
 
@@ -74,8 +74,9 @@ export class Kernel {
       const { status, output } = await this.#run(["cat", `/proc/sys/${name}`]);
       return status === 0 ? output.trim() : null;
     }
-    const file = Bun.file(`/proc/sys/${name}`);
-    return await file.exists() ? (await file.text()).trim() : null;
+    // Not Bun.file: a file of /proc has size 0, and Bun reads no further.
+    const path = `/proc/sys/${name}`;
+    return existsSync(path) ? readFileSync(path, "utf8").trim() : null;
   }
 
   /** In the order given. */
@@ -87,7 +88,7 @@ export class Kernel {
     }
     for (const [name, value] of settings) {
       try {
-        await Bun.write(`/proc/sys/${name}`, value);
+        writeFileSync(`/proc/sys/${name}`, value);
       } catch (cause) {
         throw new CommandError([`/proc/sys/${name}=${value}`], String(cause));
       }
@@ -97,7 +98,7 @@ export class Kernel {
   /** Interfaces that have IPv6 settings, with `all` and `default`. */
   async ipv6Interfaces(): Promise<string[]> {
     const folder = "/proc/sys/net/ipv6/conf";
-    if (this.#netns === undefined) return await readdir(folder);
+    if (this.#netns === undefined) return readdirSync(folder);
     return (await this.#strict(["ls", folder])).split("\n").filter((name) => name !== "");
   }
 

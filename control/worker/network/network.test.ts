@@ -224,6 +224,29 @@ test("network: a host that was no router does not become one", () => {
   run(["ip", "-n", host, "link", "del", "side0"]);
 });
 
+test("network: a worker in the host's own namespace opens and closes the same way", async () => {
+  // As in production, with no netns option: the worker's process stands in the namespace itself.
+  const beside = new Lab();
+  const program = `
+    import { Network, removeNetwork } from "${import.meta.dir}/network.ts";
+    const network = new Network(${JSON.stringify({ ...options, netns: undefined })});
+    await network.prepare();
+    await network.attach(${JSON.stringify(request(3, 1, "tap"))});
+    if (process.argv.at(-1) === "remove") await removeNetwork("${options.prefix}");
+    else console.log(JSON.stringify(await network.list()));
+  `;
+  const settings = ["net/ipv4/conf/up0/forwarding", "net/ipv6/conf/up0/force_forwarding"];
+  const asWorker = (what: string) => inside(beside.host, [process.execPath, "-e", program, what]);
+  const first = asWorker("stay");
+  expect(first.stderr.toString()).toBe("");
+  expect(first.stdout.toString()).toBe("[3]\n");
+  const ofLink = ["net/ipv4/conf/gw0a1b2ct3/forwarding", "net/ipv6/conf/gw0a1b2ct3/force_forwarding"];
+  for (const name of [...settings, ...ofLink]) expect(beside.sysctl(beside.host, name)).toBe("1");
+  expect(asWorker("remove").stderr.toString()).toBe("");
+  for (const name of settings) expect(beside.sysctl(beside.host, name)).toBe("0");
+  await beside.close();
+});
+
 test("removeAll() leaves no link, no table and the host's settings as they were, and other tables alone", async () => {
   inside(lab.host, ["nft", "add", "table", "inet", "firewall"]);
   expect(lab.sysctl(lab.host, "net/ipv4/conf/up0/forwarding")).toBe("1");
