@@ -1,14 +1,32 @@
 /** The contract suite on real runc, and what is runc's own: steps on the host that can be cut off. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { driverContract, guestOf } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
 import type { VmSpec } from "../driver.ts";
+import { cgroupNames } from "./cgroups.ts";
+import { netnsNames } from "./netns.ts";
+import { runcPaths } from "./runc-paths.ts";
 import { RuncDriver } from "./runc-driver.ts";
 
 const TEST_MS_MAX = 90_000;
-/** Spread over the time that a new process and its start take. */
-const CUT_AFTER_MS = [60, 100, 130, 160, 190, 220, 250, 300, 360];
+
+type Paths = ReturnType<typeof runcPaths>;
+const isMounted = (point: string) => readFileSync("/proc/self/mountinfo", "utf8").includes(` ${point} `);
+
+/** What can be seen of a start, in its order; it is cut off as soon as one shows. */
+const STAGES: Record<string, (paths: Paths) => boolean> = {
+  "network namespace": ({ kernelName }) => netnsNames().includes(kernelName),
+  folders: ({ rootfs }) => existsSync(rootfs),
+  "image mounted": ({ image }) => isMounted(image),
+  "root mounted": ({ rootfs }) => isMounted(rootfs),
+  bundle: ({ bundle }) => existsSync(join(bundle, "config.json")),
+  "runc at work": ({ state }) => existsSync(state),
+  cgroup: ({ kernelName }) => cgroupNames().includes(kernelName),
+  "pid file": ({ pidFile }) => existsSync(pidFile),
+  record: ({ record }) => existsSync(record),
+};
 
 const makeLink = async (name: string) =>
   void await run(["ip", "link", "add", "dev", name, "type", "veth", "peer", "name", `${name}p`]);
@@ -23,22 +41,26 @@ beforeAll(async () => {
 }, TEST_MS_MAX);
 afterAll(() => world.remove());
 
-/** Starts the machine from another process and kills that one with -9 after a while. */
-async function startAndCutOff(spec: VmSpec, afterMs: number): Promise<void> {
+/** Starts the machine from another process and kills that one with -9 when the stage is reached. */
+async function startAndCutOff(spec: VmSpec, reached: (paths: Paths) => boolean): Promise<void> {
   const owner = Bun.spawn([process.execPath, join(import.meta.dir, "../driver-owner.fixture.ts"), "runc"], {
     stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
     stdout: "ignore",
     stderr: "inherit",
   });
-  await Bun.sleep(afterMs);
+  const paths = runcPaths(spec);
+  while (!reached(paths)) {
+    if (owner.exitCode !== null) throw new Error("the start ended before the stage was seen");
+    await Bun.sleep(1);
+  }
   owner.kill("SIGKILL");
   await owner.exited;
 }
 
 test("clean() leaves nothing of a start that was cut off anywhere", async () => {
-  for (const afterMs of CUT_AFTER_MS) {
+  for (const reached of Object.values(STAGES)) {
     const spec = await world.spec(["serve"]);
-    await startAndCutOff(spec, afterMs);
+    await startAndCutOff(spec, reached);
     await driver.clean(spec);
     expect(await tracesOf(driver, spec)).toEqual([]);
   }
@@ -47,9 +69,9 @@ test("clean() leaves nothing of a start that was cut off anywhere", async () => 
 test("start() finishes a start that was cut off anywhere, its link included", async () => {
   const name = `gwtest${process.pid % 100_000}`;
   await makeLink(name);
-  for (const afterMs of CUT_AFTER_MS) {
+  for (const reached of Object.values(STAGES)) {
     const spec = await world.spec(["serve"], { link: { name, mac: "02:00:00:00:00:01" } });
-    await startAndCutOff(spec, afterMs);
+    await startAndCutOff(spec, reached);
     const guest = await guestOf(await driver.start(spec));
     expect((await guest.status({ waitMs: 10_000 })).phase).toBe("running");
     guest.close();
