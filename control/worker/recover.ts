@@ -8,7 +8,7 @@ import type { Host } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import type { Requests } from "./requests.ts";
 import { unfinishedOperations } from "./store/operations.ts";
-import { findMachine, listMachines, type Machine } from "./store/machines.ts";
+import { listMachines, type Machine } from "./store/machines.ts";
 import { vmSpecOf } from "./vm-spec.ts";
 import type { Watcher } from "./watch.ts";
 
@@ -50,7 +50,7 @@ export async function recover(
   for (const { id, desired, state } of listMachines(store)) {
     if (desired === "started" && state !== "started") {
       recovery.restarted.push(id);
-      void bringBack(host, engine, requests, id);
+      void requests.bringBack(id);
     }
   }
   return recovery;
@@ -64,19 +64,6 @@ async function adopt(host: Host, machine: Machine): Promise<Watcher | null> {
     // Whatever is left of it is cleaned by the stop that follows.
     host.log.error({ machine: machine.id, err: error }, "cannot adopt the machine's VM");
     return null;
-  }
-}
-
-/** Starts a machine that is to run, once what is under way has ended and unless it runs by then. */
-async function bringBack(host: Host, engine: Engine, requests: Requests, machineId: string): Promise<void> {
-  await engine.settled(machineId);
-  const machine = findMachine(host.store, machineId);
-  if (machine === null || machine.desired !== "started" || machine.state === "started") return;
-  try {
-    requests.start(machineId);
-  } catch (error) {
-    host.log.error({ machine: machineId, err: error }, "cannot bring the machine back");
-    host.logs.system(machineId, `was not started again: ${error instanceof Error ? error.message : error}`);
   }
 }
 

@@ -2,7 +2,7 @@
  * What each request of the worker API means. Asking for what already is answers with what is; what is not possible in
  * the machine's state is refused by the transition table. A request is accepted once its operation is on disk.
  */
-import { GodwitError } from "../contract/errors.ts";
+import { GodwitError, messageOf } from "../contract/errors.ts";
 import type { GuestListeners } from "../contract/guest-api.ts";
 import type { LogLine } from "../contract/events.ts";
 import type { MachineSpec, MachineState, MachineView } from "../contract/machine.ts";
@@ -30,6 +30,8 @@ export class Requests {
   readonly #host: Host;
   readonly #engine: Engine;
   #closing = false;
+  /** Machines that a new agent starts again: for those who wait, `started` is still to come. */
+  readonly #returning = new Set<string>();
 
   constructor(host: Host, engine: Engine) {
     this.#host = host;
@@ -125,6 +127,24 @@ export class Requests {
     );
   }
 
+  /** Starts a machine that is to run, once what is under way has ended and unless it runs by then. */
+  async bringBack(machineId: string): Promise<void> {
+    this.#returning.add(machineId);
+    const { store, log, logs } = this.#host;
+    await this.#engine.settled(machineId);
+    const machine = findMachine(store, machineId);
+    try {
+      if (machine?.desired === "started" && machine.state !== "started") this.start(machineId);
+    } catch (error) {
+      log.error({ machine: machineId, err: error }, "cannot bring the machine back");
+      logs.system(machineId, `was not started again: ${messageOf(error)}`);
+    } finally {
+      this.#returning.delete(machineId);
+      // Whoever waited for more than has come is to look again.
+      store.write(() => store.touch(machineId));
+    }
+  }
+
   cordon(machineId: string, cordoned: boolean): MachineView {
     const machine = this.#find(machineId);
     const next = transition(machine.state, "start");
@@ -159,14 +179,14 @@ export class Requests {
     for (;;) {
       const changed = this.#nextChange(machineId, ends);
       const view = this.view(machineId);
-      if (isSettledFor(view.state, wanted)) {
+      if (wanted.has(view.state) || (!this.#returning.has(machineId) && isSettledFor(view.state, wanted))) {
         over.abort();
         return view;
       }
       await changed;
       if (!ends.aborted) continue;
       const last = this.view(machineId);
-      if (isSettledFor(last.state, wanted)) return last;
+      if (wanted.has(last.state)) return last;
       throw new GodwitError(
         "machine.wait_timeout",
         `Machine ${machineId} is ${last.state}, not ${[...wanted].join(" or ")}, after ${
