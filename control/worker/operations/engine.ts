@@ -182,6 +182,7 @@ export class Engine {
     first: number,
   ): Promise<{ error: GodwitError; at: number } | null> {
     for (let at = first; at < operation.steps.length; at++) {
+      if (context.signal.aborted) return null;
       const step = operation.steps[at]!;
       if (at !== row.step) this.#options.store.write(() => setStep(this.#options.store, row.id, at));
       const error = await this.#tries(operation, step, step.name, context, (c) => step.run(c));
