@@ -5,7 +5,7 @@ import { GodwitError } from "../../control/contract/errors.ts";
 
 export interface Server {
   readonly pid: number;
-  /** SIGTERM, then SIGKILL after STOP_WAIT_MS; resolves when the process is gone. */
+  /** SIGTERM or what the server wants instead, then SIGKILL after STOP_WAIT_MS; resolves when the process is gone. */
   stop(): Promise<void>;
   readonly exited: Promise<number>;
 }
@@ -25,6 +25,8 @@ export interface ServerCommand {
   readonly ready: () => Promise<boolean>;
   /** Hears of the process as soon as it is, so that it can be recorded before it answers. */
   readonly onSpawn?: ((pid: number) => void) | undefined;
+  /** @default "SIGTERM" */
+  readonly stopSignal?: NodeJS.Signals;
   /** @default READY_WAIT_MS */
   readonly readyWaitMs?: number;
 }
@@ -42,7 +44,7 @@ export async function startServer(command: ServerCommand): Promise<Server> {
   command.onSpawn?.(child.pid);
   const stop = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill("SIGTERM");
+    child.kill(command.stopSignal ?? "SIGTERM");
     const timer = setTimeout(() => child.kill("SIGKILL"), STOP_WAIT_MS);
     await child.exited;
     clearTimeout(timer);

@@ -69,6 +69,8 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     argv,
     logFile: options.logFile,
     onSpawn: options.onSpawn,
+    // Fast shutdown (postgres(1)): SIGTERM would wait until all clients have left.
+    stopSignal: "SIGINT",
     ready: () => answers(urlOf("postgres")),
   });
   const sql = new SQL(urlOf("postgres"), { max: 1 });

@@ -1,6 +1,8 @@
 /** The end of a stack: machines, then servers, then everything that carries its marks; and a look that nothing is left. */
 import { existsSync, rmSync } from "node:fs";
 import { GodwitError } from "../../control/contract/errors.ts";
+import { removeNetwork } from "../../control/worker/network/network.ts";
+import { whichCommand } from "../setup/packages.ts";
 import { endProcess, liveRecords } from "./identity.ts";
 import type { Home } from "./home.ts";
 import type { Steps } from "./steps.ts";
@@ -26,6 +28,7 @@ export async function takeDown(
   if (existsSync(home.workerSocket) && wasRunning) await steps.run("machines", () => stopMachines(home));
   if (wasRunning) await steps.run("servers", () => endServers(home));
   const swept = await steps.run("sweep", async () => {
+    await restoreInterfaces(home);
     const { removed, left } = await sweep(home);
     if (left.length > 0) {
       throw new GodwitError(
@@ -44,6 +47,12 @@ export async function takeDown(
   // Last, because the lock lies in it.
   rmSync(home.runFolder, { recursive: true, force: true });
   return { was_running: wasRunning, swept };
+}
+
+/** Puts back what the worker changed on interfaces that are not the stack's; its own table remembers what that was. */
+async function restoreInterfaces(home: Home): Promise<void> {
+  if (process.getuid?.() !== 0 || whichCommand("nft") === null || whichCommand("ip") === null) return;
+  await removeNetwork(home.prefix);
 }
 
 /** The worker stops its machines and remembers that they are to run; without it the sweep ends them the hard way. */

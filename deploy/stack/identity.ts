@@ -54,7 +54,10 @@ export function removeRecord(runFolder: string, name: string): void {
   rmSync(join(folderOf(runFolder), `${name}.json`), { force: true });
 }
 
-/** The recorded processes that still run, the supervisor first, so that it starts none of the others again. */
+/**
+ * The recorded processes that still run, in the order to end them: the supervisor first, so that it starts none of the
+ * others again, then the youngest first, because each part leans on those before it.
+ */
 export function liveRecords(runFolder: string): ProcessRecord[] {
   if (!existsSync(folderOf(runFolder))) return [];
   const records = readdirSync(folderOf(runFolder)).filter((name) => name.endsWith(".json")).flatMap(
@@ -67,13 +70,16 @@ export function liveRecords(runFolder: string): ProcessRecord[] {
     },
   );
   return records.filter(isAlive).sort((a, b) =>
-    Number(b.name === "supervisor") - Number(a.name === "supervisor")
+    Number(b.name === "supervisor") - Number(a.name === "supervisor") ||
+    Number(b.start_ticks) - Number(a.start_ticks)
   );
 }
 
 /** SIGTERM, then SIGKILL; resolves when the process is gone. Touches no process that took over its pid. */
 export async function endProcess(record: ProcessRecord, patienceMs = KILL_WAIT_MS): Promise<void> {
-  for (const [signal, waitMs] of [["SIGTERM", patienceMs], ["SIGKILL", KILL_WAIT_MS]] as const) {
+  // PostgreSQL would wait for its clients to leave; SIGINT is its fast shutdown (postgres(1)).
+  const kindly = record.name === "postgres" ? "SIGINT" : "SIGTERM";
+  for (const [signal, waitMs] of [[kindly, patienceMs], ["SIGKILL", KILL_WAIT_MS]] as const) {
     if (!isAlive(record)) return;
     try {
       process.kill(record.pid, signal);

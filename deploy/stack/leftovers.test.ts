@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { belongsToStack, mountsOf, namesFolder } from "./leftovers.ts";
 
 const home = { folder: "/tmp/h", runFolder: "/run/godwit-abc123", prefix: "gwabc123" };
-const facts = { pid: 9, program: "bun", argv: ["bun", "x.ts"], cwd: "/", cgroup: "0::/user.slice" };
+const facts = { pid: 9, programs: ["bun"], argv: ["bun", "x.ts"], cwd: "/", cgroup: "0::/user.slice" };
 
 describe("belongsToStack()", () => {
   test("knows a process by a path of the home in its arguments", () => {
@@ -10,29 +10,35 @@ describe("belongsToStack()", () => {
       true,
     );
     expect(
-      belongsToStack({ ...facts, program: "qemu-system-x86_64", argv: ["-drive", "file=/tmp/h/a,x"] }, home),
+      belongsToStack(
+        { ...facts, programs: ["qemu-system-x86_64"], argv: ["-drive", "file=/tmp/h/a,x"] },
+        home,
+      ),
     )
       .toBe(true);
     expect(
       belongsToStack({
         ...facts,
-        program: "redis-server",
+        programs: ["redis-server"],
         argv: ["redis-server 127.0.0.1:1"],
         cwd: "/tmp/h/redis",
       }, home),
     )
       .toBe(true);
-    expect(belongsToStack({ ...facts, program: "anything", cgroup: "4:memory:/gwabc123-9080\n" }, home)).toBe(
-      true,
-    );
+    expect(belongsToStack({ ...facts, programs: ["anything"], cgroup: "4:memory:/gwabc123-9080\n" }, home))
+      .toBe(
+        true,
+      );
   });
 
   test("spares other homes, and what a person has open", () => {
     expect(belongsToStack({ ...facts, argv: ["bun", "/tmp/h2/edge"] }, home)).toBe(false);
     expect(belongsToStack({ ...facts, argv: ["bun", "/mnt/tmp/h/edge"] }, home)).toBe(false);
-    expect(belongsToStack({ ...facts, program: "tail", argv: ["tail", "-f", "/tmp/h/logs/edge.log"] }, home))
+    expect(
+      belongsToStack({ ...facts, programs: ["tail"], argv: ["tail", "-f", "/tmp/h/logs/edge.log"] }, home),
+    )
       .toBe(false);
-    expect(belongsToStack({ ...facts, program: "bash", cwd: "/tmp/h" }, home)).toBe(false);
+    expect(belongsToStack({ ...facts, programs: ["bash"], cwd: "/tmp/h" }, home)).toBe(false);
     expect(belongsToStack({ ...facts, cgroup: "0::/gwabc1234" }, home)).toBe(false);
   });
 });

@@ -25,14 +25,14 @@ export interface Leftovers {
  * none of these.
  */
 const PROGRAMS =
-  /^(bun|bun\.exe|godwit.*|vm-init|postgres|initdb|redis-server|docker-registry|qemu-system-.*|runc.*|skopeo|umoci|buildah|mkfs\..*|unshare)$/;
+  /^(bun|bun\.exe|godwit.*|vm-init|postgres|initdb|redis-server|docker-registry|qemu-system-.*|runc.*|skopeo|umoci|buildah|mkfs\..*|mke2fs|unshare)$/;
 /** Servers that go to their folder at start; Redis even writes over its arguments. */
 const SERVERS = /^(postgres|initdb|redis-server|docker-registry)$/;
 
 export interface ProcessFacts {
   readonly pid: number;
-  /** Base name of the executable. */
-  readonly program: string;
+  /** Base name of the executable, and what the process calls itself: Debian's redis-server is redis-check-rdb's file. */
+  readonly programs: readonly string[];
   readonly argv: readonly string[];
   readonly cwd: string;
   /** Text of /proc/PID/cgroup. */
@@ -44,13 +44,13 @@ export function belongsToStack(
   home: Pick<Home, "folder" | "runFolder" | "prefix">,
 ): boolean {
   if (new RegExp(`/${home.prefix}(?![0-9a-f])`).test(process.cgroup)) return true;
-  if (!PROGRAMS.test(process.program)) return false;
+  if (!process.programs.some((name) => PROGRAMS.test(name))) return false;
   const below = (path: string) =>
     [home.folder, home.runFolder].some((folder) => path === folder || path.startsWith(`${folder}/`));
   const named = process.argv.some((word) =>
     [home.folder, home.runFolder].some((folder) => namesFolder(word, folder))
   );
-  return named || (SERVERS.test(process.program) && below(process.cwd));
+  return named || (process.programs.some((name) => SERVERS.test(name)) && below(process.cwd));
 }
 
 /** Whether an argument holds the folder's path as a whole path, not as the beginning of a longer name. */
@@ -123,7 +123,7 @@ export function stackProcesses(home: Home): { pid: number; name: string }[] {
   return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
     const facts = factsOf(Number(name));
     if (facts === null || spared.has(facts.pid) || !belongsToStack(facts, home)) return [];
-    return [{ pid: facts.pid, name: facts.program }];
+    return [{ pid: facts.pid, name: facts.programs[0] ?? "?" }];
   });
 }
 
@@ -134,7 +134,7 @@ function factsOf(pid: number): ProcessFacts | null {
     if (argv.length <= 1 && argv[0] === "") return null; // a kernel thread or a zombie
     return {
       pid,
-      program: basename(exe),
+      programs: [readFileSync(`/proc/${pid}/comm`, "utf8").trim(), basename(exe)],
       argv,
       cwd: readlinkSync(`/proc/${pid}/cwd`),
       cgroup: readFileSync(`/proc/${pid}/cgroup`, "utf8"),

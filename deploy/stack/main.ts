@@ -86,17 +86,19 @@ async function runUp(flags: UpFlags): Promise<void> {
 }
 
 function renderUp(answer: UpAnswer): string {
-  const loud = answer.example?.pid1 !== undefined && answer.example.pid1 !== "vm-init"
-    ? ["", "NOTE: machines are containers without a hypervisor (runc): no isolation by hardware."]
-    : [];
+  const machines = answer.vmm === null
+    ? "unknown; see status"
+    : answer.vmm.name === "runc"
+    ? "CONTAINERS, NOT VMs (runc): they share this host's kernel; run no code that you do not trust"
+    : `VMs under ${answer.vmm.name} (${answer.vmm.acceleration})`;
   return [
     answer.already_running ? "Already running; nothing changed." : "",
     `  example app  ${answer.app_url}`,
     `  API          ${answer.api_url}/graphql`,
     `  token        ${answer.token}`,
+    `  machines     ${machines}`,
     `  state        ${answer.home}`,
     `  logs         ${answer.logs}`,
-    ...loud,
     "",
     "  stop with: bun run down",
   ].join("\n");

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ApiClient } from "../../control/cli/api-client.ts";
 import { GodwitError } from "../../control/contract/errors.ts";
+import { HostView } from "../../control/contract/worker-api.ts";
 import { chooseRanges, takenRoutes } from "../../control/worker/network/range.ts";
 import { buildGuest } from "../images/build.ts";
 import { installMissing } from "../setup/install.ts";
@@ -57,11 +58,15 @@ export interface UpAnswer {
   readonly home: string;
   readonly regions: readonly string[];
   readonly logs: string;
+  /** What runs the machines; null where the worker did not say. */
+  readonly vmm: { readonly name: string; readonly acceleration: string } | null;
   readonly already_running: boolean;
   readonly steps: readonly { step: string; ms: number }[];
   /** What the example says of itself; null where nothing had to be done. */
   readonly example: Record<string, unknown> | null;
 }
+
+const HOST_ANSWER_WAIT_MS = 3_000;
 
 export async function up(home: Home, options: UpOptions, steps: Steps): Promise<UpAnswer> {
   requireRoot();
@@ -138,13 +143,13 @@ function runsWithOther(what: string, now: string | number, wanted: string | numb
   });
 }
 
-function answerOf(
+async function answerOf(
   home: Home,
   record: HomeRecord,
   cli: CliFile,
   ports: PortPlan,
   more: Pick<UpAnswer, "example" | "steps" | "already_running">,
-): UpAnswer {
+): Promise<UpAnswer> {
   return {
     app_url: `http://${EXAMPLE_APP}.localhost:${ports.edge}/`,
     api_url: cli.api_url,
@@ -152,8 +157,22 @@ function answerOf(
     home: home.folder,
     regions: [record.region],
     logs: home.logs,
+    vmm: await vmmOf(home),
     ...more,
   };
+}
+
+async function vmmOf(home: Home): Promise<UpAnswer["vmm"]> {
+  try {
+    const answer = await fetch("http://worker/v1/host", {
+      unix: home.workerSocket,
+      signal: AbortSignal.timeout(HOST_ANSWER_WAIT_MS),
+    });
+    const host = HostView.parse(await answer.json());
+    return { name: host.vmm, acceleration: host.acceleration };
+  } catch {
+    return null; // the stack is up all the same; `status` tells more
+  }
 }
 
 function requireRoot(): void {
