@@ -32,6 +32,9 @@ const ROUNDS_DEFAULT = 5;
 const START_MS_MAX = 60_000;
 const STOP_S_MAX = 60;
 const GUEST_STATUS_MS_MAX = 30_000;
+const HAND_TRIES_MAX = 3;
+/** The port that the example app listens on inside. */
+const APP_PORT = 8_080;
 
 export const bench: Bench = {
   summary: "startMachine to first byte through the edge, over the same VM started by a shell script",
@@ -84,7 +87,7 @@ async function measure(stack: OwnStack, rounds: number, say: (line: string) => v
     say(`\nmedian: platform ${median(ours).toFixed(0)} ms, hand-run ${median(peers).toFixed(0)} ms`);
     return {
       ratio: ratioOf(ours, peers),
-      overhead_ms: round1(median(ours) - median(accepted) - median(peers)),
+      overhead_ms: round1(median(ours.map((ms, round) => ms - accepted[round]!)) - median(peers)),
       platform_ms: ours.map(round1),
       accepted_ms: accepted.map(round1),
       hand_run_ms: peers.map(round1),
@@ -142,7 +145,7 @@ function describeOriginal({ machineId, privateIp }: FoundMachine): Original {
 
 /** Milliseconds from sending the call; `accepted` gets those until the API had answered it. */
 async function runByPlatform(stack: OwnStack, machineId: string, accepted: number[]): Promise<number> {
-  const target = {
+  const target: Target = {
     address: "127.0.0.1",
     port: Number(stack.appUrl.port || 80),
     host: stack.appUrl.host,
@@ -165,7 +168,19 @@ async function stopMachine(stack: OwnStack, machineId: string): Promise<void> {
   await stack.api.rest(`/v1/machines/${machineId}/wait?state=stopped&timeout_s=${STOP_S_MAX}`);
 }
 
+/** A microvm under TCG hangs now and then at boot; the platform tries again by itself, a script would be run again. */
 async function runByHand(plan: HandRun, address: string): Promise<number> {
+  for (let tried = 1;; tried++) {
+    try {
+      return await runByHandOnce(plan, address);
+    } catch (error) {
+      const isHang = error instanceof GodwitError && error.code === "bench.no_answer";
+      if (!isHang || tried === HAND_TRIES_MAX) throw error;
+    }
+  }
+}
+
+async function runByHandOnce(plan: HandRun, address: string): Promise<number> {
   copyLayer(plan);
   const target: Target = { address, port: APP_PORT, host: "hand-run" };
   const from = performance.now();
@@ -176,9 +191,6 @@ async function runByHand(plan: HandRun, address: string): Promise<number> {
     await vm.end();
   }
 }
-
-/** The port that the example app listens on inside. */
-const APP_PORT = 8_080;
 
 /** What vm-init says of itself and of the guest's memory just after it spawned the user's process. */
 async function guestStatusByHand(plan: HandRun): Promise<GuestStatus> {
