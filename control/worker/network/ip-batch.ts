@@ -53,10 +53,6 @@ export function parseIpFailures(stderr: string): IpFailure[] {
   return failures;
 }
 
-export function saysExists(complaint: string): boolean {
-  return complaint.includes("File exists") || complaint.includes("Device or resource busy");
-}
-
 export function saysMissing(complaint: string): boolean {
   return complaint.includes("Cannot find device");
 }

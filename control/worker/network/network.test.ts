@@ -138,6 +138,8 @@ test("attach() of another machine under a left index takes nothing over from the
   const machine = lab.machine(link);
   expect(lab.get(machine, http4(links.b))).toBe("b");
   expect(lab.get(machine, http4(links.a1))).toBeNull();
+  await network.attach(request(9, 1, "tap"));
+  expect(run(["ip", "-n", lab.host, "-details", "link", "show", link.name])).toContain("tun type tap");
   await network.detach(9);
 });
 

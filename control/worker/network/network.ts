@@ -6,23 +6,12 @@
  * an agent that was killed at any point finds what it left by looking. Each call can be repeated.
  */
 import { addElements, deleteElements, elementsOf, readTable, type TableContent } from "./elements.ts";
-import {
-  acceptRa,
-  all6,
-  conf4,
-  conf6,
-  force6,
-  type HostForwarding,
-  linkSettings,
-  type Memory,
-  planClosing,
-  planOpening,
-  uplinksOf,
-} from "./forwarding.ts";
-import { createLink, LINES_OF_SETUP, removeLink, saysExists, saysMissing, setUpLink } from "./ip-batch.ts";
+import { linkSettings, type Memory, planClosing, planOpening } from "./forwarding.ts";
+import { createLink, LINES_OF_SETUP, removeLink, saysMissing, setUpLink } from "./ip-batch.ts";
 import { CommandError, Kernel } from "./kernel.ts";
 import { Batch, BATCH_MAX, Lane } from "./lane.ts";
 import { indexOf, linkName, linkOf, type LinkRequest, type MachineLink } from "./link.ts";
+import { hasForceForwarding, readForwarding } from "./read-forwarding.ts";
 import { MEMORY_SETS, type MemorySet, ruleset } from "./ruleset.ts";
 
 export type { LinkRequest, MachineLink } from "./link.ts";
@@ -89,7 +78,7 @@ export class Network {
   prepare(): Promise<void> {
     return this.#lane.run(async () => {
       await this.#kernel.nft(ruleset(this.#options));
-      const host = await this.#readForwarding();
+      const host = await readForwarding(this.#kernel, this.#options.prefix);
       const [ours, others] = await Promise.all([this.#readTable(), this.#readOtherMemories()]);
       const { remember, settings } = planOpening(host, ours.memory, union(others));
       const { prefix } = this.#options;
@@ -138,7 +127,7 @@ export class Network {
       const { prefix } = this.#options;
       await this.#removeLinks([...(await this.#links()).keys()]);
       const [ours, others] = await Promise.all([this.#readTable(), this.#readOtherMemories()]);
-      const host = await this.#readForwarding();
+      const host = await readForwarding(this.#kernel, this.#options.prefix);
       const closing = planClosing(host, ours.memory, union(others));
       // An interface may have gone since it was opened.
       const values = await Promise.all(closing.map(([name]) => this.#kernel.readSysctl(name)));
@@ -165,8 +154,7 @@ export class Network {
     const replaced: number[] = [];
     const lines = plans.map(({ link, request }) => createLink(link, request.kind));
     const failures = await this.#kernel.ipBatch(lines);
-    const existing = failures.filter(({ complaint }) => saysExists(complaint)).map(({ line }) => line - 1);
-    const links = existing.length === 0 ? new Map<string, HostLink>() : await this.#links();
+    const links = failures.length === 0 ? new Map<string, HostLink>() : await this.#links();
     for (const { line, complaint } of failures) {
       const { link, request } = plans[line - 1]!;
       const found = links.get(link.name);
@@ -219,8 +207,8 @@ export class Network {
         complaint,
       );
     }
-    const hasForceForwarding = await this.#knowsForceForwarding();
-    const settings = plans.map(({ link }) => linkSettings(link.name, hasForceForwarding));
+    const canForce = await this.#knowsForceForwarding();
+    const settings = plans.map(({ link }) => linkSettings(link.name, canForce));
     const ready = settings.filter((_, i) => errors[i] === null);
     if (await failureOf(this.#kernel.writeSysctls(ready.flat())) === null) return errors;
     for (const [i, setting] of settings.entries()) {
@@ -269,36 +257,7 @@ export class Network {
   }
 
   async #knowsForceForwarding(): Promise<boolean> {
-    this.#hasForceForwarding ??= await this.#kernel.readSysctl(force6("all")) !== null;
-    return this.#hasForceForwarding;
-  }
-
-  async #readForwarding(): Promise<HostForwarding> {
-    const kernel = this.#kernel;
-    const hasForceForwarding = await this.#knowsForceForwarding();
-    const routes = await Promise.all([
-      kernel.ipJson("-4", "route", "show", "default"),
-      kernel.ipJson("-6", "route", "show", "default"),
-    ]);
-    const uplinks = uplinksOf(routes.flat()).filter((name) => indexOf(this.#options.prefix, name) === null);
-    const inet6 = hasForceForwarding ? [] : await kernel.ipv6Interfaces();
-    return {
-      hasForceForwarding,
-      ipForward: await kernel.readSysctl("net/ipv4/ip_forward"),
-      ipv6AllForwarding: await kernel.readSysctl(all6),
-      uplinks: await Promise.all(uplinks.map(async (name) => ({
-        name,
-        forwarding4: await kernel.readSysctl(conf4(name)),
-        forceForwarding6: await kernel.readSysctl(force6(name)),
-      }))),
-      inet6: await Promise.all(
-        inet6.filter((name) => name !== "all").map(async (name) => ({
-          name,
-          forwarding: await kernel.readSysctl(conf6(name)),
-          acceptRa: await kernel.readSysctl(acceptRa(name)),
-        })),
-      ),
-    };
+    return this.#hasForceForwarding ??= await hasForceForwarding(this.#kernel);
   }
 }
 
