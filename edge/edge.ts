@@ -26,6 +26,9 @@ import type { Listener } from "./runtime/socket-port.ts";
 /** How long running requests may take to finish once the edge stops. */
 export const DRAIN_MS_MAX = 10_000;
 
+/** How long a starting edge reads what it has missed before it listens. */
+export const CATCH_UP_MS_MAX = 5_000;
+
 /** What tests make small. */
 export interface EdgeOptions {
   readonly limits?: Partial<Limits>;
@@ -138,7 +141,11 @@ export class Edge {
       random: this.random,
     });
     this.routes.apply(this.#replica.stored());
+    const caughtUp = this.#replica.caughtUp();
     this.#replica.start();
+    // An edge that listens before it knows its routes would answer 404 for apps that are there.
+    const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
+    await Promise.race([caughtUp, late]);
     this.deadlines.start(this.nowMs);
     for (const { address, port, service_port } of config.listeners) {
       await this.#listen(address, port, { servicePort: service_port, admin: false });

@@ -111,7 +111,7 @@ export class Replica {
     this.#running = this.#run();
   }
 
-  /** Resolves once a read has found nothing new for the first time. */
+  /** Resolves once a read has found nothing new, or could not be made. Call before `start`. */
   caughtUp(): Promise<void> {
     return new Promise((resolve) => this.#caughtUp = resolve);
   }
@@ -157,6 +157,9 @@ export class Replica {
         }
         failures++;
         this.#reconnects++;
+        // Nobody should wait for a Redis that is away.
+        this.#caughtUp?.();
+        this.#caughtUp = null;
       } finally {
         this.#connected = false;
         this.#redis?.disconnect();

@@ -1,0 +1,112 @@
+/** The edge as a process: starts from its configuration file, drains on SIGTERM, says why it cannot start. */
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Redis } from "ioredis";
+import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { freePort } from "../deploy/servers/child.ts";
+import { startOwnRedis } from "../deploy/servers/testbed.ts";
+import { HOST_ID, idOf, RawClient, until } from "./edge.fixture.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "godwit-edge-main-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function start(config: unknown) {
+  const path = join(folder, `${crypto.randomUUID()}.json`);
+  writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
+  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "--config", path], {
+    stdout: "ignore",
+    stderr: Bun.file(join(folder, "stderr")),
+  });
+}
+
+test("edge process routes, and on SIGTERM finishes what runs, refuses what is new and exits 0", async () => {
+  const server = await startOwnRedis();
+  const redis = new Redis(server.urlOf("admin"));
+  let answer: (response: Response) => void = () => {};
+  const upstream = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: (request) =>
+      request.url.endsWith("/slow") ? new Promise((resolve) => answer = resolve) : new Response("quick"),
+  });
+  const event = (table: string, owner: string, key: string, row: unknown) =>
+    JSON.stringify({
+      schema: 1,
+      owner,
+      table,
+      key,
+      version: { epoch: 1, seq: 1 },
+      deleted: false,
+      row,
+      published_ms: 1,
+    });
+  const app_id = idOf("main");
+  const services = [{ internal_port: upstream.port, ports: [{ port: 80 }] }];
+  const id = idOf("m", 14);
+  const machine = {
+    id,
+    app_id,
+    host_id: HOST_ID,
+    region: "ams",
+    release_id: app_id,
+    state: "started",
+    cordoned: false,
+    address4: "127.0.0.1",
+    address6: null,
+    services,
+    started_at_ms: 1,
+  };
+  await redis.xadd(
+    GLOBAL_STREAM,
+    "*",
+    EVENT_FIELD,
+    event("hostnames", "api", "main.test", { hostname: "main.test", app_id }),
+  );
+  await redis.xadd(
+    regionStream("ams"),
+    "*",
+    EVENT_FIELD,
+    event("machines", `worker:${HOST_ID}`, `${HOST_ID}/${id}`, machine),
+  );
+  const [port, admin] = [await freePort(), await freePort()];
+  const edge = start({
+    schema: 1,
+    edge_id: "edge-1",
+    region: "ams",
+    regions: [],
+    listeners: [{ address: "127.0.0.1", port, service_port: 80 }],
+    admin: { address: "127.0.0.1", port: admin },
+    replica_file: join(folder, "replica.sqlite"),
+    redis_url: server.urlOf("edge"),
+    access_log: join(folder, "access.log"),
+  });
+  await until(() => fetch(`http://127.0.0.1:${admin}/healthz`).then((r) => r.ok, () => false), 15_000);
+  // It has read its routes before it listened: no waiting here.
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`, { headers: { host: "main.test" } });
+  expect(await (await get("/")).text()).toBe("quick");
+
+  const idle = await RawClient.open(port);
+  const slow = get("/slow");
+  await until(() => answer.name !== "answer");
+  edge.kill("SIGTERM");
+  await idle.end();
+  await until(() => RawClient.open(port).then((client) => (client.close(), false), () => true));
+  answer(new Response("finished"));
+  expect(await (await slow).text()).toBe("finished");
+  expect(await edge.exited).toBe(0);
+  expect(readFileSync(join(folder, "access.log"), "utf8").trim().split("\n").length).toBe(2);
+  redis.disconnect();
+  await upstream.stop(true);
+  await server.stop();
+}, 30_000);
+
+test("edge process says what is wrong with its configuration, and shows no password of it", async () => {
+  const edge = start({ schema: 1, redis_url: "redis://edge:secret-word@127.0.0.1:1/0" });
+  expect(await edge.exited).toBe(1);
+  const said = readFileSync(join(folder, "stderr"), "utf8");
+  expect(said).toContain("edge.config_invalid");
+  expect(said).toContain("edge_id");
+  expect(said).not.toContain("secret-word");
+}, 15_000);
