@@ -21,32 +21,46 @@ export function makeGraphql(log: Logger, metrics: Metrics): GraphqlServer {
     logging: false,
     cors: false,
     maskedErrors: { maskError: (error) => masked(error, log, metrics) as Error },
-    plugins: [bounds],
+    plugins: [bounds(metrics)],
   });
 }
 
-const bounds: Plugin = {
-  onParse({ params }) {
-    const length = typeof params.source === "string" ? params.source.length : params.source.body.length;
-    if (length > QUERY_CHARS_MAX) {
-      throw new QueryTooCostly(`The query has ${length} characters, ${QUERY_CHARS_MAX} are allowed`);
-    }
-  },
-  onValidate({ addValidationRule }) {
-    addValidationRule(limitsRule);
-  },
-};
+function bounds(metrics: Metrics): Plugin {
+  return {
+    onParse({ params }) {
+      const length = typeof params.source === "string" ? params.source.length : params.source.body.length;
+      if (length > QUERY_CHARS_MAX) {
+        throw new QueryTooCostly(`The query has ${length} characters, ${QUERY_CHARS_MAX} are allowed`);
+      }
+      return ({ result, replaceParseResult }) => {
+        if (result instanceof GraphQLError) replaceParseResult(ofQuery(result, metrics));
+      };
+    },
+    onValidate({ addValidationRule }) {
+      addValidationRule(limitsRule);
+      return ({ result, setResult }) => {
+        setResult(result.map((error) => error instanceof GraphQLError ? ofQuery(error, metrics) : error));
+      };
+    },
+  };
+}
 
 function masked(error: unknown, log: Logger, metrics: Metrics): GraphQLError {
   if (!(error instanceof GraphQLError)) return inWords(error, log, undefined);
-  if (error instanceof QueryTooCostly) {
-    metrics.limitsMet.inc({ limit: "query" });
-    return refused(error, "api.query_too_costly", "Ask for fewer fields or smaller pages.");
-  }
   if (error.originalError !== undefined && !(error.originalError instanceof GraphQLError)) {
     return inWords(error.originalError, log, error);
   }
-  return refused(error, "api.query_invalid", "See control/api/README.md for the schema.");
+  return ofQuery(error, metrics);
+}
+
+/** What is wrong with the query itself. */
+function ofQuery(error: GraphQLError, metrics: Metrics): GraphQLError {
+  if (typeof error.extensions.code === "string" && error.extensions.code.startsWith("api.")) return error;
+  if (!(error instanceof QueryTooCostly)) {
+    return refused(error, "api.query_invalid", "See control/api/README.md for the schema.");
+  }
+  metrics.limitsMet.inc({ limit: "query" });
+  return refused(error, "api.query_too_costly", "Ask for fewer fields or smaller pages.");
 }
 
 function inWords(cause: unknown, log: Logger, at: GraphQLError | undefined): GraphQLError {
