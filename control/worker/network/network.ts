@@ -66,9 +66,9 @@ export class Network {
   });
   #hasForceForwarding: boolean | null = null;
 
-  constructor(options: NetworkOptions) {
+  constructor(options: NetworkOptions, kernel = new Kernel(options.netns)) {
     this.#options = options;
-    this.#kernel = new Kernel(options.netns);
+    this.#kernel = kernel;
   }
 
   /**
