@@ -47,16 +47,17 @@ export function pushError(ref: string, result: BuildToolResult): GodwitError {
     /^Error: /,
     "",
   );
-  const refused = /unauthorized|authentication required|denied|status code 40[13]/i.test(said);
-  return new GodwitError(
-    refused ? "build.push_unauthorized" : "build.push_failed",
-    `Cannot push ${ref}: ${said}`,
-    {
-      fault: refused ? "client" : "us",
-      retryable: !refused,
-      hint: refused ? "log in to this registry again" : "check that the registry runs and has free disk",
-    },
-  );
+  if (/unauthorized|authentication required|denied|status code 40[13]\b/i.test(said)) {
+    return new GodwitError("build.push_unauthorized", `Cannot push ${ref}: ${said}`, {
+      fault: "client",
+      hint: "log in to this registry again",
+    });
+  }
+  return new GodwitError("build.push_failed", `Cannot push ${ref}: ${said}`, {
+    fault: "us",
+    retryable: true,
+    hint: "check that the registry runs and has free disk",
+  });
 }
 
 function diskFull(what: string): GodwitError {

@@ -4,7 +4,7 @@
  * bounded. Layers are pushed as plain tars: the registry is near, and gzip would cost more than it saves, twice.
  */
 import { existsSync } from "node:fs";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GodwitError } from "../../contract/errors.ts";
 import { buildError, pushError } from "./build-error.ts";
@@ -94,8 +94,10 @@ function checkInput({ contextFolder, dockerfile }: BuildOptions): void {
 async function openPlace(options: BuildOptions): Promise<Place> {
   await mkdir(options.storageFolder, { recursive: true, mode: 0o700 });
   await mkdir(options.runFolder, { recursive: true, mode: 0o700 });
-  const storage = await mkdtemp(join(options.storageFolder, "build-"));
-  const run = await mkdtemp(join(options.runFolder, "build-"));
+  await removeDeadBuilds(options.storageFolder);
+  await removeDeadBuilds(options.runFolder);
+  const storage = await mkdtemp(join(options.storageFolder, `build-${process.pid}-`));
+  const run = await mkdtemp(join(options.runFolder, `build-${process.pid}-`));
   const temp = join(storage, "temp");
   await mkdir(temp);
   const registriesFile = join(run, "registries.conf");
@@ -116,6 +118,15 @@ async function openPlace(options: BuildOptions): Promise<Place> {
       for (const folder of [storage, run]) await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What a build left whose process was killed: its tools died with it, its mounts with their namespace. */
+async function removeDeadBuilds(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const pid = /^build-(\d+)-/.exec(name)?.[1];
+    if (pid === undefined || existsSync(`/proc/${pid}`)) continue;
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
 }
 
 /** `--tls-verify=false` would hold for the registries of base images too; this names the one that speaks plain HTTP. */

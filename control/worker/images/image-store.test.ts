@@ -1,9 +1,13 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { COLLECT_AGE_MS_MIN } from "./collect.ts";
 import { failureOf, openTestStore, type TestStore, withMounted } from "./image-test.fixture.ts";
 import { OciLayout, writeImage } from "./oci-layout.fixture.ts";
+
+// Everything here runs real tools, on a machine that may be busy.
+setDefaultTimeout(60_000);
 
 let t: TestStore;
 let layout: string;
@@ -136,4 +140,42 @@ test("collect() removes the oldest use first and never what is in use", async ()
   expect(await store.collect(new Set([c]))).toEqual([b, a]);
   expect(store.find(b)).toBeNull();
   expect(t.bases()).toEqual([c.slice("sha256:".length)]);
+});
+
+test("a pull that its agent was killed in leaves no tool running and nothing behind", async () => {
+  // A registry that takes the connection and says nothing keeps skopeo busy.
+  let connected: () => void;
+  const connection = new Promise<void>((resolve) => connected = resolve);
+  let closed: () => void;
+  const gone = new Promise<void>((resolve) => closed = resolve);
+  const silent = createServer((socket) => {
+    socket.on("error", () => {}); // the end of a killed client may be a reset
+    socket.on("close", () => closed());
+    socket.resume(); // its end is only seen by who reads
+    connected();
+  }).listen(0, "127.0.0.1");
+  await new Promise((resolve) => silent.once("listening", resolve));
+  const host = `127.0.0.1:${(silent.address() as AddressInfo).port}`;
+  const options = {
+    folder: join(t.folder, "images"),
+    runFolder: join(t.folder, "run"),
+    auth_file: null,
+    insecure_registries: [host],
+    cache_mb_max: 1_024,
+    image_mb_max: 64,
+    files_max: 1_000,
+  };
+  const script = `import { openImageStore } from ${JSON.stringify(join(import.meta.dir, "image-store.ts"))};
+    await (await openImageStore(${JSON.stringify(options)})).ensure("${host}/app:v1");`;
+  const agent = Bun.spawn([process.execPath, "-e", script], {
+    stdin: "ignore",
+    stdout: "ignore",
+    stderr: "inherit",
+  });
+  await connection;
+  agent.kill("SIGKILL");
+  await gone; // skopeo's end closes the connection
+  await t.reopen();
+  expect(t.leftovers()).toEqual([]);
+  silent.close();
 });

@@ -7,66 +7,70 @@ import type { ToolResult } from "./run-tool.ts";
 
 interface Rule {
   readonly pattern: RegExp;
-  readonly code: string;
   readonly what: string;
-  readonly fault: "client" | "us";
-  readonly retryable: boolean;
-  readonly hint: string;
+  readonly make: (message: string) => GodwitError;
 }
 
 const rules: readonly Rule[] = [
   {
     pattern: /no space left on device|disk quota exceeded/i,
-    code: "image.disk_full",
     what: "the disk is full",
-    fault: "us",
-    retryable: true,
-    hint: "free space on this disk, or lower cache_mb_max so that old images go",
+    make: (message) =>
+      new GodwitError("image.disk_full", message, {
+        fault: "us",
+        retryable: true,
+        hint: "free space on this disk, or lower cache_mb_max so that old images go",
+      }),
   },
   {
     pattern:
       /manifest does not match provided manifest digest|Digest did not match|unexpected end of file|unexpected EOF/i,
-    code: "image.digest_mismatch",
     what: "what the registry sent does not have the digest asked for",
-    fault: "us",
-    retryable: true,
-    hint: "the registry's copy is damaged, or was on its way; push the image again",
+    make: (message) =>
+      new GodwitError("image.digest_mismatch", message, {
+        fault: "us",
+        retryable: true,
+        hint: "the registry's copy is damaged, or was on its way; push the image again",
+      }),
   },
   {
     pattern:
-      /unauthorized|authentication required|invalid username\/password|denied|status code 40[13]|\b40[13] /i,
-    code: "image.unauthorized",
+      /unauthorized|authentication required|invalid username\/password|access .*denied|status code 40[13]\b/i,
     what: "the registry wants other credentials",
-    fault: "client",
-    retryable: false,
-    hint: "put this registry's credentials into the worker's images.auth_file (containers-auth.json)",
+    make: (message) =>
+      new GodwitError("image.unauthorized", message, {
+        fault: "client",
+        hint: "put this registry's credentials into the worker's images.auth_file (containers-auth.json)",
+      }),
   },
   {
-    pattern:
-      /manifest unknown|name unknown|repository .*not found|not found|status code 404|invalid repository/i,
-    code: "image.not_found",
+    pattern: /manifest unknown|name unknown|not found|status code 404\b|invalid repository/i,
     what: "the registry does not have it",
-    fault: "client",
-    retryable: false,
-    hint: "check name and tag; `skopeo list-tags` shows what the registry has",
+    make: (message) =>
+      new GodwitError("image.not_found", message, {
+        fault: "client",
+        hint: "check name and tag; `skopeo list-tags` shows what the registry has",
+      }),
   },
   {
     pattern: /server gave HTTP response to HTTPS client|x509:|tls: /i,
-    code: "image.registry_insecure",
     what: "the registry does not speak the TLS that is asked of it",
-    fault: "us",
-    retryable: false,
-    hint:
-      "give the registry a certificate, or name it in the worker's images.insecure_registries (loopback only)",
+    make: (message) =>
+      new GodwitError("image.registry_insecure", message, {
+        fault: "us",
+        hint: "give it a certificate, or name it in the worker's images.insecure_registries (loopback only)",
+      }),
   },
   {
     pattern:
-      /connection refused|no such host|network is unreachable|no route to host|connection reset|i\/o timeout|pinging container registry|server misbehaving|status code 5\d\d|\bEOF\b/i,
-    code: "image.registry_unreachable",
+      /connection refused|no such host|network is unreachable|no route to host|connection reset|i\/o timeout|pinging container registry|server misbehaving|status code 5\d\d\b|\bEOF\b/i,
     what: "the registry cannot be reached",
-    fault: "us",
-    retryable: true,
-    hint: "check that the registry runs and that this worker can connect to it",
+    make: (message) =>
+      new GodwitError("image.registry_unreachable", message, {
+        fault: "us",
+        retryable: true,
+        hint: "check that the registry runs and that this worker can connect to it",
+      }),
   },
 ];
 
@@ -93,11 +97,7 @@ export function registryError(ref: string, result: ToolResult, limitMs: number):
       retryable: true,
     });
   }
-  return new GodwitError(rule.code, `Cannot pull image ${ref}: ${rule.what} (${words})`, {
-    fault: rule.fault,
-    retryable: rule.retryable,
-    hint: rule.hint,
-  });
+  return rule.make(`Cannot pull image ${ref}: ${rule.what} (${words})`);
 }
 
 /** The message inside skopeo's last log line. */

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,6 +8,9 @@ import { type RegistryServer, startRegistry } from "../../../deploy/servers/regi
 import { failureOf, openTestStore, sh, type TestStore } from "./image-test.fixture.ts";
 import { type FixtureImage, type FixtureManifest, OciLayout } from "./oci-layout.fixture.ts";
 import type { ImageStoreOptions } from "./image-store.ts";
+
+// Everything here runs real tools, on a machine that may be busy.
+setDefaultTimeout(60_000);
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-registry-"));
 const password = newPassword();

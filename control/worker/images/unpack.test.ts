@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
 import { chmodSync, mkdirSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -18,6 +18,9 @@ import {
   tarOf,
   writeImage,
 } from "./oci-layout.fixture.ts";
+
+// Everything here runs real tools, on a machine that may be busy.
+setDefaultTimeout(60_000);
 
 let t: TestStore;
 let layout: string;

@@ -8,7 +8,7 @@ import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { runBuildTool } from "../../../control/cli/build/run-build-tool.ts";
 import { GodwitError } from "../../../control/contract/errors.ts";
-import { cachedImage, keyOf, TAG, type TestImage } from "./test-image.ts";
+import { cachedLayout, keyOf, type TestImage, testImage } from "./test-image.ts";
 
 /** What nginx needs to run, and a shell for the layer that removes. */
 const basePackages = [
@@ -31,57 +31,68 @@ export interface NginxImage extends TestImage {
   readonly largeFile: { readonly path: string; readonly bytes: number; readonly sha256: string };
 }
 
+interface Variant {
+  readonly tag: string;
+  readonly port: number;
+  /** The image's User, or empty for root. */
+  readonly user: string;
+}
 /** Listens on 80 as root, its workers as www-data. */
-export function nginxAsRoot(): Promise<NginxImage> {
-  return nginx("nginx-root", 80, "");
-}
-
+const asRoot: Variant = { tag: "root", port: 80, user: "" };
 /** Listens on 8080 as www-data by name: the uid is to be found in the image's own /etc/passwd. */
+const asUser: Variant = { tag: "user", port: 8080, user: "www-data:www-data" };
+
+/** Port 80, as root. */
+export function nginxAsRoot(): Promise<NginxImage> {
+  return nginx(asRoot);
+}
+/** Port 8080, as www-data. */
 export function nginxAsUser(): Promise<NginxImage> {
-  return nginx("nginx-user", 8080, "www-data:www-data");
+  return nginx(asUser);
 }
 
-async function nginx(name: string, port: number, user: string): Promise<NginxImage> {
+async function nginx(variant: Variant): Promise<NginxImage> {
   const large = pseudoRandom(LARGE_FILE_BYTES);
-  const files = {
-    "nginx.conf": nginxConf(port, user),
-    Dockerfile: dockerfile(port, user),
-    "index.html": "it serves\n",
-  };
   const packages = [...basePackages, ...nginxPackages];
+  const recipe = [asRoot, asUser].flatMap((v) => [dockerfile(v), nginxConf(v)]);
   const versions = await run(["apt-cache", "show", "--no-all-versions", ...packages]);
-  const image = await cachedImage(
-    name,
-    keyOf(JSON.stringify(files), versions),
-    async (layoutFolder, work) => {
-      const debs = join(work, "debs");
-      const context = join(work, "context");
-      for (const folder of [debs, join(context, "base"), join(context, "nginx"), join(context, "www")]) {
-        mkdirSync(folder, { recursive: true });
-      }
-      await run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", ...packages], debs);
-      for (const deb of readdirSync(debs)) {
-        const target = nginxPackages.includes(deb.split("_")[0] ?? "") ? "nginx" : "base";
-        await run(["dpkg-deb", "-x", join(debs, deb), join(context, target)]);
-      }
-      // dpkg's scripts do not run here; this is what base-passwd's would do.
-      for (const file of ["passwd", "group"]) {
-        copyFileSync(
-          join(context, `base/usr/share/base-passwd/${file}.master`),
-          join(context, "base/etc", file),
-        );
-      }
-      for (const [file, content] of Object.entries(files)) writeFileSync(join(context, file), content);
-      writeFileSync(join(context, "www", "large.bin"), large);
-      writeFileSync(join(context, "www", "index.html"), files["index.html"]);
-      await buildLayout(context, layoutFolder, work);
-    },
-  );
+  const layoutFolder = await cachedLayout("nginx", keyOf(...recipe, versions), async (layout, work) => {
+    const context = join(work, "context");
+    await unpackPackages(packages, context, work);
+    mkdirSync(join(context, "www"));
+    writeFileSync(join(context, "www", "large.bin"), large);
+    writeFileSync(join(context, "www", "index.html"), "it serves\n");
+    for (const v of [asRoot, asUser]) {
+      writeFileSync(join(context, "nginx.conf"), nginxConf(v));
+      writeFileSync(join(context, "Dockerfile"), dockerfile(v));
+      await buildInto(layout, v.tag, context, work);
+    }
+  });
   const sha256 = new Bun.CryptoHasher("sha256").update(large).digest("hex");
-  return { ...image, port, largeFile: { path: "/large.bin", bytes: large.length, sha256 } };
+  return {
+    ...testImage(`nginx-${variant.tag}`, layoutFolder, variant.tag),
+    port: variant.port,
+    largeFile: { path: "/large.bin", bytes: large.length, sha256 },
+  };
 }
 
-function dockerfile(port: number, user: string): string {
+async function unpackPackages(packages: string[], context: string, work: string): Promise<void> {
+  const debs = join(work, "debs");
+  for (const folder of [debs, join(context, "base"), join(context, "nginx")]) {
+    mkdirSync(folder, { recursive: true });
+  }
+  await run(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", ...packages], debs);
+  for (const deb of readdirSync(debs)) {
+    const target = nginxPackages.includes(deb.split("_")[0] ?? "") ? "nginx" : "base";
+    await run(["dpkg-deb", "-x", join(debs, deb), join(context, target)]);
+  }
+  // dpkg's scripts do not run here; this is what base-passwd's would do.
+  for (const file of ["passwd", "group"]) {
+    copyFileSync(join(context, `base/usr/share/base-passwd/${file}.master`), join(context, "base/etc", file));
+  }
+}
+
+function dockerfile({ port, user }: Variant): string {
   const remove =
     "rm -rf /usr/share/doc /usr/share/man /usr/share/lintian /etc/nginx/sites-enabled /var/www/html";
   const links = "ln -sf /dev/stdout /var/log/nginx/access.log && ln -sf /dev/stderr /var/log/nginx/error.log";
@@ -89,15 +100,15 @@ function dockerfile(port: number, user: string): string {
 COPY base/ /
 COPY nginx/ /
 RUN ["/bin/busybox", "sh", "-c", "/bin/busybox --install -s /bin && ${remove} && ${links}"]
-COPY nginx.conf /etc/nginx/nginx.conf
 COPY www/ /usr/share/nginx/html/
+COPY nginx.conf /etc/nginx/nginx.conf
 ${user === "" ? "" : `USER ${user}\n`}EXPOSE ${port}
 STOPSIGNAL SIGQUIT
 CMD ["/usr/sbin/nginx", "-g", "daemon off;"]
 `;
 }
 
-function nginxConf(port: number, user: string): string {
+function nginxConf({ port, user }: Variant): string {
   const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((t) => `  ${t}_temp_path /tmp/${t};`)
     .join("\n");
   return `${user === "" ? "user www-data;\n" : ""}worker_processes 1;
@@ -114,10 +125,10 @@ ${temp}
 `;
 }
 
-/** `--layers` makes a layer of each instruction, whiteouts and all. */
-async function buildLayout(context: string, layoutFolder: string, work: string): Promise<void> {
+/** `--layers` makes a layer of each instruction, whiteouts and all; the second variant finds the first's in the storage. */
+async function buildInto(layoutFolder: string, tag: string, context: string, work: string): Promise<void> {
   const temp = join(work, "temp");
-  mkdirSync(temp);
+  mkdirSync(temp, { recursive: true });
   const buildah = [
     "buildah",
     "--root",
@@ -127,12 +138,12 @@ async function buildLayout(context: string, layoutFolder: string, work: string):
     "--storage-driver",
     "vfs",
   ];
-  const image = "localhost/e2e:build";
+  const image = `localhost/e2e:${tag}`;
   const options = { onLine: () => {}, tempFolder: temp };
   for (
     const argv of [
       [...buildah, "bud", "--layers", "--isolation", "chroot", "--tag", image, context],
-      [...buildah, "push", "--quiet", image, `oci:${layoutFolder}:${TAG}`],
+      [...buildah, "push", "--quiet", image, `oci:${layoutFolder}:${tag}`],
     ]
   ) {
     const result = await runBuildTool(argv, options);

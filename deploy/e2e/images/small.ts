@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { type FixtureEntry, writeImage } from "../../../control/worker/images/oci-layout.fixture.ts";
-import { cachedImage, keyOf, TAG, type TestImage } from "./test-image.ts";
+import { cachedLayout, keyOf, TAG, type TestImage, testImage } from "./test-image.ts";
 
 const BUSYBOX = "/bin/busybox";
 const applets = ["sh", "sleep", "awk", "httpd", "cat", "ls", "id", "ps", "wget", "kill"];
@@ -69,11 +69,12 @@ async function busyboxImage(
     { name: "etc/group", content: "root:x:0:\napp:x:1000:\n" },
   ];
   const key = keyOf(busybox, JSON.stringify([config, base.map((e) => e.name), files]));
-  return await cachedImage(name, key, async (layoutFolder) => {
-    const layers = files.length === 0 ? [base] : [base, files];
-    await writeImage(layoutFolder, TAG, {
-      layers,
-      config: { Env: ["PATH=/bin"], WorkingDir: "/", ...config },
-    });
-  });
+  const layers = files.length === 0 ? [base] : [base, files];
+  const image = { layers, config: { Env: ["PATH=/bin"], WorkingDir: "/", ...config } };
+  const layoutFolder = await cachedLayout(
+    name,
+    key,
+    async (folder) => void await writeImage(folder, TAG, image),
+  );
+  return testImage(name, layoutFolder);
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pushLayout, type RegistryTarget } from "../../../control/cli/build/push-layout.ts";
 
-/** Of every image in its layout. */
+/** Of an image that is alone in its layout. */
 export const TAG = "v1";
 
 export interface TestImage {
@@ -23,24 +23,27 @@ export function cacheFolder(): string {
   return folder;
 }
 
-/** The layout of this name and key, written by `write` where it is not there yet. */
-export async function cachedImage(
+/** The folder of the layout of this name and key, written by `write` where it is not there yet. */
+export async function cachedLayout(
   name: string,
   key: string,
   write: (layoutFolder: string, workFolder: string) => Promise<void>,
-): Promise<TestImage> {
+): Promise<string> {
   const layoutFolder = join(cacheFolder(), `${name}-${key}`);
-  if (!existsSync(layoutFolder)) {
-    const work = mkdtempSync(join(cacheFolder(), `work-`));
-    try {
-      await write(join(work, "layout"), work);
-      // Another test run may have been faster; its layout is as good.
-      if (!existsSync(layoutFolder)) renameSync(join(work, "layout"), layoutFolder);
-    } finally {
-      rmSync(work, { recursive: true, force: true });
-    }
+  if (existsSync(layoutFolder)) return layoutFolder;
+  const work = mkdtempSync(join(cacheFolder(), `work-`));
+  try {
+    await write(join(work, "layout"), work);
+    // Another test run may have been faster; its layout is as good.
+    if (!existsSync(layoutFolder)) renameSync(join(work, "layout"), layoutFolder);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
   }
-  const source = `oci:${layoutFolder}:${TAG}` as const;
+  return layoutFolder;
+}
+
+export function testImage(name: string, layoutFolder: string, tag: string = TAG): TestImage {
+  const source = `oci:${layoutFolder}:${tag}` as const;
   return {
     name,
     layoutFolder,
