@@ -91,6 +91,7 @@ export class Edge {
           finished(this, exchange);
           if (this.relay.draining) this.#checkDrained();
         },
+        fault: (error) => this.#fault(error),
         responseFields: (exchange, hasDate) => responseFields(this, exchange, hasDate),
       },
     };
@@ -178,6 +179,11 @@ export class Edge {
     await this.#replica?.stop();
     this.#store?.close();
     await this.accessLog.close();
+  }
+
+  #fault(error: unknown): void {
+    this.metrics.faults++;
+    this.log.error({ err: error }, "a fault of ours ended a connection");
   }
 
   #checkDrained(): void {

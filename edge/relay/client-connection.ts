@@ -110,6 +110,11 @@ export class ClientConnection implements SocketEvents, Timed {
     this.#gone();
   }
 
+  onFault(error: unknown): void {
+    this.#context.handler.fault(error);
+    this.close();
+  }
+
   onConnectError(): void {} // only sockets made by connect() have it
 
   onDeadline(): void {

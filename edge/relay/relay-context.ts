@@ -23,6 +23,8 @@ export interface RelayHandler {
   failed(exchange: Exchange, failure: UpstreamFailure): void;
   /** A connection to the machine is there. */
   connected(exchange: Exchange): void;
+  /** Code of ours threw while it served a connection, which ends. */
+  fault(error: unknown): void;
   /** Called exactly once for each exchange, last. */
   finished(exchange: Exchange): void;
   /** Lines, each with CR LF, that every response gets. */

@@ -110,7 +110,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         break;
       case "content-length": {
         if (cursor.underscored) return AMBIGUOUS_NAME;
-        const length = contentLength(cursor.value);
+        const length = decimal(cursor.value);
         if (hasLength || length === -1) return BAD_LENGTH;
         hasLength = true;
         head.contentLength = length;
@@ -217,7 +217,7 @@ function isVersion(version: string): boolean {
 }
 
 /** 1*DIGIT, or -1. */
-export function contentLength(value: string): number {
+export function decimal(value: string): number {
   if (value.length === 0 || value.length > LENGTH_DIGITS_MAX) return -1;
   let length = 0;
   for (let i = 0; i < value.length; i++) {

@@ -1,7 +1,7 @@
 /** Reads a scanned response head of a machine (RFC 9112 section 4 to 6). Anything ambiguous makes it a bad response. */
 import { BYTE_CLASS, DIGIT, SP, VALUE } from "./byte-class.ts";
 import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
-import { contentLength } from "./request-head.ts";
+import { decimal } from "./request-head.ts";
 
 /** The body ends with the connection. */
 export const UNTIL_CLOSE = -2;
@@ -54,7 +54,7 @@ export function parseResponseHead(text: string): ResponseHead | string {
     let remove = true;
     switch (cursor.name) {
       case "content-length": {
-        const length = contentLength(cursor.value);
+        const length = decimal(cursor.value);
         if (hasLength || length === -1) return "Content-Length is repeated or not a number";
         hasLength = true;
         head.length = length;

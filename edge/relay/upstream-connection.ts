@@ -289,6 +289,14 @@ export class UpstreamConnection implements SocketEvents, Timed {
     this.#fail("reset", "the connection to the machine was reset");
   }
 
+  onFault(error: unknown): void {
+    this.#context.handler.fault(error);
+    const exchange = this.#exchange;
+    this.#release();
+    this.destroy();
+    exchange?.client.close();
+  }
+
   onDeadline(): void {
     if (this.#exchange === null) return this.destroy();
     if (this.#socket === null) return this.#fail("connect_timeout", "no answer to the connection attempt");

@@ -19,6 +19,8 @@ export class Metrics {
   readonly #statuses = new Map<number, number>();
   readonly #codes = new Map<string, number>();
   readonly #buckets = new Float64Array(TIME_BUCKETS_S.length + 1);
+  /** Connections that ended because code of ours threw. Anything but 0 is a bug. */
+  faults = 0;
   #seconds = 0;
   #bytesIn = 0;
   #bytesOut = 0;
@@ -55,6 +57,7 @@ export class Metrics {
       "Access log lines that the disk did not take.",
       sources.logLinesDropped,
     );
+    total("godwit_edge_faults", "Connections ended by a fault of the edge itself.", () => this.faults);
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,

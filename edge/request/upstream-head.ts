@@ -1,5 +1,6 @@
 /** The request as the machine gets it: what the client sent, and who asked through which door (reference, section 1.6). */
 import type { Edge } from "../edge.ts";
+import { decimal } from "../relay/request-head.ts";
 import type { Exchange } from "./exchange.ts";
 
 export function upstreamHead(edge: Edge, exchange: Exchange): string {
@@ -9,7 +10,8 @@ export function upstreamHead(edge: Edge, exchange: Exchange): string {
     ? client.address
     : `${head.forwardedFor}, ${client.address}`;
   // The reference lets clients choose X-Forwarded-Port, and nothing else of these.
-  const forwardedPort = head.forwardedPort ?? port;
+  const claimed = decimal(head.forwardedPort ?? "");
+  const forwardedPort = claimed > 0 && claimed < 65_536 ? claimed : port;
   const upgrade = head.upgrade === null ? "" : `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`;
   return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}` +
     `Fly-Client-IP: ${client.address}\r\nFly-Forwarded-Port: ${port}\r\nFly-Region: ${edge.region}\r\n` +

@@ -59,6 +59,9 @@ class Connection implements Socket {
     this.#raw = null;
     this.#events.onClose();
   }
+  threw(error: Error): void {
+    if (!this.#closing) this.#events.onFault(error);
+  }
   notConnected(error: Error): void {
     this.#closing = true;
     this.#events.onConnectError((error as NodeJS.ErrnoException).code ?? error.message);
@@ -72,12 +75,7 @@ const handlers: Bun.SocketHandler<Connection> = {
   end: (raw) => raw.data.ended(),
   close: (raw) => raw.data.closed(),
   connectError: (raw, error) => raw.data.notConnected(error),
-  error: (_raw, error) => {
-    // A callback threw: an invariant of ours is broken. The process must not go on as if nothing happened.
-    queueMicrotask(() => {
-      throw error;
-    });
-  },
+  error: (raw, error) => raw.data.threw(error),
 };
 
 export const bunSockets: SocketPort = {

@@ -13,34 +13,41 @@ class Connection implements Socket {
     this.#net = net;
     this.#open = open;
     net.setNoDelay(true);
+    const guarded = (call: () => void) => {
+      try {
+        call();
+      } catch (error) {
+        events.onFault(error);
+      }
+    };
     net.on("connect", () => {
       this.#open = true;
-      events.onOpen(this);
+      guarded(() => events.onOpen(this));
     });
     net.on("data", (bytes: Buffer) => {
-      if (!this.#closing) events.onData(bytes);
+      if (!this.#closing) guarded(() => events.onData(bytes));
     });
     net.on("drain", () => {
       if (!this.#blocked || this.#closing) return;
       this.#blocked = false;
-      events.onDrain();
+      guarded(() => events.onDrain());
     });
     net.on("end", () => {
       if (this.#ended || this.#closing) return;
       this.#ended = true;
-      events.onEnd();
+      guarded(() => events.onEnd());
     });
     net.on("error", (error: NodeJS.ErrnoException) => {
       if (this.#open) return; // "close" follows
       this.#closing = true;
-      events.onConnectError(error.code ?? error.message);
+      guarded(() => events.onConnectError(error.code ?? error.message));
     });
     net.on("close", () => {
       if (!this.#open) return;
       this.#closing = true;
-      events.onClose();
+      guarded(() => events.onClose());
     });
-    if (open) events.onOpen(this);
+    if (open) guarded(() => events.onOpen(this));
   }
 
   get remoteAddress(): string {

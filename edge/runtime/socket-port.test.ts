@@ -12,6 +12,7 @@ class Recorder implements SocketEvents {
   closes = 0;
   drains = 0;
   connectError: string | null = null;
+  fault: unknown = null;
   onChange: () => void = () => {};
   #waiting: (() => void)[] = [];
 
@@ -38,6 +39,10 @@ class Recorder implements SocketEvents {
   }
   onClose() {
     this.closes++;
+    this.#changed();
+  }
+  onFault(error: unknown) {
+    this.fault = error;
     this.#changed();
   }
   onConnectError(code: string) {
@@ -131,6 +136,20 @@ for (const port of [bunSockets, nodeSockets]) {
       await refused.when((r) => r.connectError !== null);
       expect(refused.connectError).toBe("ECONNREFUSED");
       expect(refused.closes).toBe(0);
+    });
+
+    test("a callback that throws is told to its own object and nobody else", async () => {
+      const { server, client, listener } = await pair(port);
+      server.onChange = () => {
+        server.onChange = () => {};
+        throw new Error("ours");
+      };
+      client.socket!.writeLatin1("x");
+      await server.when((r) => r.fault !== null);
+      expect(String(server.fault)).toContain("ours");
+      client.socket!.close();
+      server.socket!.close();
+      listener.stop();
     });
 
     test("both sides that have ended are closed, once", async () => {

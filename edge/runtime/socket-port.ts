@@ -28,6 +28,8 @@ export interface SocketEvents {
   onDrain(): void;
   onEnd(): void;
   onClose(): void;
+  /** A callback of this object threw: a fault of ours, which must not take the other connections with it. */
+  onFault(error: unknown): void;
   /** Instead of `onOpen`, on sockets made by `connect`. `code` is errno's name (`ECONNREFUSED`). */
   onConnectError(code: string): void;
 }
