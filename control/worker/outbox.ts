@@ -65,12 +65,17 @@ export class Outbox {
         await this.#wake.promise;
         continue;
       }
+      const ends = AbortSignal.any([this.#end.signal, this.#nudged.signal]);
+      if (redis.status !== "ready") {
+        // Not connected yet, or not any more; the connection itself tells when it is, and says why it is not.
+        await pause(RETRY.capMs, ends);
+        continue;
+      }
       try {
         await appendEvents(redis, stream, entries.map((entry) => entry.event));
       } catch (error) {
         metrics.publishFailures.inc();
         if (failures++ === 0) onFailure(error);
-        const ends = AbortSignal.any([this.#end.signal, this.#nudged.signal]);
         await pause(backoffMs(RETRY, failures, random), ends);
         continue;
       }

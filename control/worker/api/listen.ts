@@ -7,6 +7,12 @@ import { GodwitError } from "../../contract/errors.ts";
 /** sun_path of sockaddr_un (unix(7)), less its NUL. */
 export const SOCKET_PATH_BYTES_MAX = 107;
 
+/**
+ * A wait takes up to WAIT_TIMEOUT_S_MAX, a pull much longer, and both have their own limits; Bun would cut them off after
+ * ten seconds. Its types do not know the option on unix sockets, its server heeds it there (and not `server.timeout`).
+ */
+const NO_IDLE_TIMEOUT: object = { idleTimeout: 0 };
+
 export interface Listener {
   stop(): Promise<void>;
 }
@@ -31,14 +37,7 @@ export function listen(app: Hono, socket: string): Listener {
   }
   const before = process.umask(0o177);
   try {
-    const server = Bun.serve({
-      unix: socket,
-      fetch: (request, server) => {
-        // A wait takes up to WAIT_TIMEOUT_S_MAX, a pull much longer; both have their own limits.
-        server.timeout(request, 0);
-        return app.fetch(request);
-      },
-    });
+    const server = Bun.serve({ unix: socket, fetch: (request) => app.fetch(request), ...NO_IDLE_TIMEOUT });
     return {
       stop: async () => {
         await server.stop(true);
