@@ -65,8 +65,8 @@ export function driverContract(subject: Subject): void {
     test(
       "a machine runs, answers on its network, logs, is adopted, takes signals, stops and starts again",
       async () => {
-        const link = await linkFor(subject);
-        const spec = await world.spec(["serve"], { link });
+        await using link = await linkFor(subject);
+        const spec = await world.spec(["serve"], { link: { name: link.name, mac: link.mac } });
         const network = { ...LINK_INSIDE, address4: `${link.inside}/31`, gateway4: link.host };
         const withNetwork = { ...spec, runConfig: { ...spec.runConfig, network } };
         const first = await driver.start(withNetwork);
@@ -124,7 +124,6 @@ export function driverContract(subject: Subject): void {
         await guestThird.acknowledgeExit();
         expect((await third.exited).reason).toBeNull();
         await cleaned(spec);
-        await run(["ip", "link", "delete", link.name]);
       },
       TEST_MS_MAX,
     );
@@ -243,7 +242,8 @@ async function linkFor(subject: Subject) {
   await subject.makeLink(name);
   await run(["ip", "address", "add", `${host}/31`, "dev", name]);
   await run(["ip", "link", "set", "dev", name, "up"]);
-  return { name, mac: "02:00:00:00:00:01", host, inside };
+  const remove = async () => void await run(["ip", "link", "delete", name]);
+  return { name, mac: "02:00:00:00:00:01", host, inside, [Symbol.asyncDispose]: remove };
 }
 
 /** The app's listener comes up a moment after the app. */

@@ -2,7 +2,7 @@
  * The container's network namespace: named, made first and removed last, so that it marks a machine of which anything
  * may be left. The worker's network module makes the veth; its other end, `NAMEp`, is moved in here.
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { GodwitError } from "../../../contract/errors.ts";
 import type { VmSpec } from "../driver.ts";
 import { hostCommand } from "../host-command.ts";
@@ -17,7 +17,11 @@ interface Link {
 
 export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
   const purpose = `make the network namespace of machine ${spec.machineId}`;
-  if (!existsSync(`${NETNS_FOLDER}/${name}`)) await hostCommand(["ip", "netns", "add", name], { purpose });
+  if (!isNetns(name)) {
+    // What an `ip netns add` leaves that was killed between its two steps: a name without a namespace.
+    rmSync(`${NETNS_FOLDER}/${name}`, { force: true });
+    await hostCommand(["ip", "netns", "add", name], { purpose });
+  }
   if (spec.link === null) return;
   const inside = spec.runConfig.network?.interface ?? "eth0";
   const peer = `${spec.link.name}p`;
@@ -43,7 +47,10 @@ export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
 
 /** Gives the link's end back first: with its namespace it would die, and the host's end with it, which is not ours. */
 export async function removeNetns(name: string): Promise<void> {
-  if (!existsSync(`${NETNS_FOLDER}/${name}`)) return;
+  if (!isNetns(name)) {
+    rmSync(`${NETNS_FOLDER}/${name}`, { force: true });
+    return;
+  }
   const purpose = `remove the network namespace ${name}`;
   const links = JSON.parse(
     await hostCommand(["ip", "-netns", name, "-json", "link", "show"], { purpose }),
@@ -56,6 +63,12 @@ export async function removeNetns(name: string): Promise<void> {
   await hostCommand(["ip", "netns", "delete", name], { purpose });
 }
 
+/** A named network namespace is a file with the namespace mounted over it (ip-netns(8)). */
+function isNetns(name: string): boolean {
+  return readFileSync("/proc/self/mountinfo", "utf8").includes(` ${NETNS_FOLDER}/${name} `);
+}
+
+/** Half-made ones, too. */
 export function netnsNames(): string[] {
   return existsSync(NETNS_FOLDER) ? readdirSync(NETNS_FOLDER) : [];
 }

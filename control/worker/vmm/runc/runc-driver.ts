@@ -58,7 +58,8 @@ export class RuncDriver implements VmmDriver {
       writeBundle(spec, paths, this.#initFolder);
       return await runContainer(spec, paths);
     } catch (error) {
-      await this.clean(spec);
+      // The first failure is the one to tell; what could not be cleaned now is listed, and cleaned by the sweep.
+      await this.clean(spec).catch(() => {});
       throw error;
     }
   }

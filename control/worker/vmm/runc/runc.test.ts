@@ -1,6 +1,6 @@
 /** The contract suite on real runc, and what is runc's own: steps on the host that can be cut off. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { driverContract, guestOf } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
@@ -69,6 +69,7 @@ test("clean() leaves nothing of a start that was cut off anywhere", async () => 
 test("start() finishes a start that was cut off anywhere, its link included", async () => {
   const name = `gwtest${process.pid % 100_000}`;
   await makeLink(name);
+  await using _link = { [Symbol.asyncDispose]: async () => void await run(["ip", "link", "delete", name]) };
   for (const reached of Object.values(STAGES)) {
     const spec = await world.spec(["serve"], { link: { name, mac: "02:00:00:00:00:01" } });
     await startAndCutOff(spec, reached);
@@ -80,7 +81,20 @@ test("start() finishes a start that was cut off anywhere, its link included", as
     // clean() has given the container's end back.
     await run(["ip", "link", "show", "dev", `${name}p`]);
   }
-  await run(["ip", "link", "delete", name]);
+}, TEST_MS_MAX);
+
+test("a name of a network namespace that was only half made is no obstacle", async () => {
+  const spec = await world.spec(["exit", "0"]);
+  const half = `/run/netns/${runcPaths(spec).kernelName}`;
+  mkdirSync("/run/netns", { recursive: true });
+  writeFileSync(half, "");
+  expect(await driver.list(spec.prefix)).toEqual([spec.machineId]);
+  await driver.clean(spec);
+  expect(await tracesOf(driver, spec)).toEqual([]);
+  writeFileSync(half, "");
+  await (await driver.start(spec)).exited;
+  await driver.clean(spec);
+  expect(await tracesOf(driver, spec)).toEqual([]);
 }, TEST_MS_MAX);
 
 test("start() says which link is missing", async () => {
