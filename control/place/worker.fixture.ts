@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GodwitError } from "../contract/errors.ts";
 import { type MachineExit, MachineSpec, MachineState, type MachineView } from "../contract/machine.ts";
+import { isSettledFor } from "../machine/reach.ts";
 import { HostView, ImageRequest, OfferRequest, StopBody } from "../contract/worker-api.ts";
 
 export const IMAGE_DIGEST = `sha256:${"ab".repeat(32)}`;
@@ -241,16 +242,16 @@ export class FixtureWorker {
     }
     const state = behaviour.exit.reason === null ? "stopped" : "failed";
     const last_exit = { ...behaviour.exit, requested: false, at_ms: Date.now() };
-    return this.set(machine, { state, last_exit, reason: behaviour.exit.reason });
+    // As the real one: it is taken down first, and only then known how it ended.
+    setTimeout(() => this.set(machine, { state, last_exit, reason: behaviour.exit!.reason }), 20);
+    return this.set(machine, { state: "stopping" });
   }
 
   async #wait(machine: FixtureMachine, query: URLSearchParams): Promise<MachineView> {
     const states = query.getAll("state").map((state) => MachineState.parse(state));
     const timeout = Bun.sleep(Number(query.get("timeout_s")) * 1_000).then(() => "timeout" as const);
     for (;;) {
-      const settled = !["starting", "stopping", "destroying"].includes(machine.view.state);
-      const mayComeAbout = states.includes("stopped") && machine.view.state === "started";
-      if (states.includes(machine.view.state) || (settled && !mayComeAbout)) return machine.view;
+      if (isSettledFor(machine.view.state, new Set(states))) return machine.view;
       if (await Promise.race([timeout, machine.changed.promise]) === "timeout") {
         throw new GodwitError("machine.wait_timeout", `${machine.view.id} is ${machine.view.state}`, {
           fault: "client",

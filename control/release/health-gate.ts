@@ -38,7 +38,7 @@ async function keepsRunning(deployment: Deployment, client: WorkerClient, line: 
 async function listens(deployment: Deployment, client: WorkerClient, line: MachineLine): Promise<void> {
   const { services } = deployment.release;
   const call = { signal: deployment.signal };
-  for (;;) {
+  for (let said = "";;) {
     const view = await deployment.whileHostAway(() => client.machine(line.id, call));
     if (view.state !== "started") throw await machineEnded(client, view);
     const listeners = await listenersOf(deployment, client, line.id);
@@ -47,7 +47,8 @@ async function listens(deployment: Deployment, client: WorkerClient, line: Machi
     if (deployment.tools.now() >= deployment.deadlineMs) {
       throw notListening(deployment, line.id, missing, listeners);
     }
-    await deployment.say(`Waiting for machine ${line.id} to listen on port ${missing.join(" and ")}`);
+    const words = `Waiting for machine ${line.id} to listen on port ${missing.join(" and ")}`;
+    if (words !== said) await deployment.say(said = words);
     await deployment.pause(LISTENERS_POLL_MS);
   }
 }

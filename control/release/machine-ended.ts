@@ -6,13 +6,19 @@ import { QUERY_TIMEOUT_MS, type WorkerClient } from "../place/worker-client.ts";
 
 export const LAST_LINES_MAX = 10;
 export const LAST_LINE_CHARS_MAX = 300;
+/** For a machine that is on its way down to come to rest: only then its worker knows how it ended. */
+export const SETTLE_WAIT_S = 15;
 
-export async function machineEnded(client: WorkerClient, view: MachineView): Promise<GodwitError> {
+export async function machineEnded(client: WorkerClient, seen: MachineView): Promise<GodwitError> {
+  let view = seen;
   let lines: LogLine[] = [];
   try {
+    if (view.state === "stopping") {
+      view = await client.wait(view.id, ["stopped", "failed", "destroyed"], SETTLE_WAIT_S);
+    }
     lines = await client.lastLogLines(view.id, LAST_LINES_MAX, { timeoutMs: QUERY_TIMEOUT_MS });
   } catch (error) {
-    // The reason without its last lines is worth more than an error about the lines.
+    // A reason without its last lines is worth more than an error about the lines.
     if (!(error instanceof GodwitError)) throw error;
   }
   return describeEnd(view, lines);

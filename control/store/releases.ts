@@ -119,7 +119,7 @@ export async function recordStep(
   return rows.length === 1;
 }
 
-/** Kept up to PROGRESS_MESSAGES_MAX messages; the same message twice in a row is kept once. */
+/** Kept up to PROGRESS_MESSAGES_MAX messages; one that a resumed deploy says again is kept once. */
 export async function appendProgress(sql: Sql, id: string, message: string, at: Date): Promise<void> {
   const entry = { at: at.toISOString(), message: message.slice(0, PROGRESS_MESSAGE_CHARS_MAX) };
   await sql`UPDATE releases SET progress = progress || ${json([entry])}::text::jsonb
