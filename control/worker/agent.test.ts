@@ -1,6 +1,6 @@
 /** A real agent on this machine, machines on runc: its API over the socket, and what it does when it comes back. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { Redis } from "ioredis";
 import { testRedis } from "../../deploy/servers/testbed.ts";
 import type { GodwitError } from "../contract/errors.ts";
@@ -272,6 +272,16 @@ describe("an agent that comes back", () => {
     expect((await worker.wait(ran.id, "started")).state).toBe("started");
     expect((await worker.call<MachineView>("GET", pathOf(rested))).state).toBe("created");
     await destroyed(ran, rested);
+  }, 60_000);
+
+  test("starts again what ran before its stack was taken down without it", async () => {
+    const ran = await started();
+    await worker.kill("SIGKILL");
+    await worker.endVm(ran.id);
+    rmSync(worker.config.run_folder, { recursive: true });
+    await worker.start();
+    expect((await worker.wait(ran.id, "started")).state).toBe("started");
+    await destroyed(ran);
   }, 60_000);
 
   test("starts again what ran before a shutdown, and nothing that had been stopped", async () => {

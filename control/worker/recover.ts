@@ -3,7 +3,8 @@
  * operations that were under way go on; machines that ran before the host restarted, or before the stack was shut down,
  * are started again; one whose VM is just gone is stopped, with that reason.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Host } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import type { Requests } from "./requests.ts";
@@ -12,6 +13,11 @@ import { listMachines, type Machine } from "./store/machines.ts";
 import { vmSpecOf } from "./vm-spec.ts";
 import type { Watcher } from "./watch.ts";
 
+/**
+ * In the run folder, which no reboot and no `down` leaves: where it is gone, nothing that ran before can run now, and it
+ * was not the VMs' own doing.
+ */
+const SEEN_FILE = "agent-was-here";
 const BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id";
 
 export interface Recovery {
@@ -28,7 +34,7 @@ export async function recover(
   onRunning: (machineId: string, watcher: Watcher) => void,
 ): Promise<Recovery> {
   const { store } = host;
-  const hasRebooted = bootHasChanged(host);
+  const hasRestarted = everythingEnded(host);
   const unfinished = unfinishedOperations(store);
   const busy = new Set(unfinished.map((operation) => operation.machine_id));
   const idle = listMachines(store).filter((machine) => !busy.has(machine.id));
@@ -37,14 +43,16 @@ export async function recover(
   const recovery: Recovery = { adopted: [], lost: [], resumed: unfinished.length, restarted: [] };
   await Promise.all(
     idle.filter((machine) => machine.state === "started").map(async (machine) => {
-      const watcher = hasRebooted ? null : await adopt(host, machine);
+      const watcher = hasRestarted ? null : await adopt(host, machine);
       if (watcher !== null) {
         recovery.adopted.push(machine.id);
         return onRunning(machine.id, watcher);
       }
       recovery.lost.push(machine.id);
-      const reason = hasRebooted ? "the host restarted" : "the VM was gone when the agent came back";
-      void requests.ended(machine.id, null, reason, hasRebooted);
+      const reason = hasRestarted
+        ? "the host restarted, or its stack was taken down"
+        : "the VM was gone when the agent came back";
+      void requests.ended(machine.id, null, reason, hasRestarted);
     }),
   );
   for (const { id, desired, state } of listMachines(store)) {
@@ -67,11 +75,14 @@ async function adopt(host: Host, machine: Machine): Promise<Watcher | null> {
   }
 }
 
-function bootHasChanged(host: Host): boolean {
+function everythingEnded(host: Host): boolean {
   const now = readFileSync(BOOT_ID_FILE, "utf8").trim();
+  const seen = join(host.config.run_folder, SEEN_FILE);
+  const wasSeen = existsSync(seen);
+  writeFileSync(seen, "", { mode: 0o600 });
   return host.store.write(() => {
     const before = host.store.fact("boot_id");
     host.store.setFact("boot_id", now);
-    return before !== null && before !== now;
+    return before !== null && (before !== now || !wasSeen);
   });
 }
