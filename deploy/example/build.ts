@@ -27,7 +27,7 @@ export async function prepareExample(folder: string): Promise<{ contextFolder: s
   const result = { contextFolder, dockerfile: join(contextFolder, "Dockerfile") };
   if (existsSync(contextFolder)) return result;
   mkdirSync(folder, { recursive: true });
-  const work = mkdtempSync(join(folder, "work-"));
+  const work = mkdtempSync(join(folder, `work-${process.pid}-`));
   try {
     const binary = join(work, "root", "app", "server");
     mkdirSync(dirname(binary), { recursive: true });
@@ -42,9 +42,10 @@ export async function prepareExample(folder: string): Promise<{ contextFolder: s
     rmSync(work, { recursive: true, force: true });
   }
   for (const name of readdirSync(folder)) {
-    if (name.startsWith("example-") && name !== `example-${key}`) {
-      rmSync(join(folder, name), { recursive: true });
-    }
+    const old = name.startsWith("example-") && name !== `example-${key}`;
+    const pid = /^work-(\d+)-/.exec(name)?.[1]; // of a process that was killed before it could clean up
+    const dead = pid !== undefined && !existsSync(`/proc/${pid}`);
+    if (old || dead) rmSync(join(folder, name), { recursive: true, force: true });
   }
   return result;
 }

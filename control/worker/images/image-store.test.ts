@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { COLLECT_AGE_MS_MIN } from "./collect.ts";
@@ -108,6 +108,15 @@ test("find() knows an image again after a restart", async () => {
   const { digest } = await writeImage(layout, "v1", { layers: hello });
   await t.store.ensure(`oci:${layout}:v1`);
   expect((await t.reopen()).find(digest)?.config).toEqual(t.store.find(digest)!.config);
+});
+
+test("find() forgets an image that was removed behind its back, and ensure() brings it again", async () => {
+  const { digest } = await writeImage(layout, "v1", { layers: hello });
+  await t.store.ensure(`oci:${layout}:v1`);
+  rmSync(t.store.find(digest)!.file);
+  expect(t.store.find(digest)).toBeNull();
+  expect((await t.store.ensure(`oci:${layout}:v1`)).digest).toBe(digest);
+  expect(t.store.find(digest)).not.toBeNull();
 });
 
 test("openImageStore() removes what a killed agent left half made", async () => {

@@ -2,7 +2,7 @@
  * The images of one worker. `ensure` is an image's way from reference to base (README.md has the picture); what is published
  * is remembered in memory and found again at the next open by its record. One store owns its folder.
  */
-import { mkdirSync, rmSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, utimesSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { GodwitError } from "../../contract/errors.ts";
@@ -119,8 +119,7 @@ class Store implements ImageStore {
 
   find(digest: string): FoundImage | null {
     const image = this.#kept.get(digest);
-    if (image === undefined) return null;
-    this.#used(image);
+    if (image === undefined || !this.#used(image)) return null;
     const file = join(this.#place.images, folderName(digest), BASE_FILE);
     return { file, config: image.record.config, size_bytes: image.record.size_bytes };
   }
@@ -142,9 +141,7 @@ class Store implements ImageStore {
   #known(digest: string): ImageRecord | null {
     const image = this.#kept.get(digest) ??
       [...this.#kept.values()].find((k) => k.record.index_digests.includes(digest));
-    if (image === undefined) return null;
-    this.#used(image);
-    return image.record;
+    return image !== undefined && this.#used(image) ? image.record : null;
   }
 
   /** Whoever asks for the same digest meanwhile waits for the one pull. */
@@ -160,10 +157,18 @@ class Store implements ImageStore {
     return started;
   }
 
-  #used(image: KeptImage): void {
+  /** False where the image was taken away behind our back: it is forgotten, and can be pulled again. */
+  #used(image: KeptImage): boolean {
     image.usedAtMs = this.#now();
     const seconds = image.usedAtMs / 1_000;
-    utimesSync(join(this.#place.images, folderName(image.record.digest), RECORD_FILE), seconds, seconds);
+    const folder = join(this.#place.images, folderName(image.record.digest));
+    if (!existsSync(join(folder, BASE_FILE)) || !existsSync(join(folder, RECORD_FILE))) {
+      this.#kept.delete(image.record.digest);
+      rmSync(folder, { recursive: true, force: true });
+      return false;
+    }
+    utimesSync(join(folder, RECORD_FILE), seconds, seconds);
+    return true;
   }
 
   #answer(ref: string, record: ImageRecord): ImageAnswer {
