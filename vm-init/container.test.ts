@@ -6,13 +6,13 @@ import { runConfig } from "./config.fixture.ts";
 import { makeImage } from "./image.fixture.ts";
 import { type ContainerOptions, startContainer, type TestContainer } from "./runc.fixture.ts";
 
-const APPLETS = ["sh", "id", "cat", "sleep", "tail", "nc", "pwd", "kill", "true", "printf", "ps"];
+const APPLETS = ["sh", "id", "cat", "sleep", "dd", "nc", "pwd", "kill", "true", "printf", "ps"];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
   "etc/group": "web:x:1001:\nextra:x:77:web\n",
   "not-executable": "text",
 };
-const BOOT_WAIT_MS = 20_000;
+const BOOT_WAIT_MS = 60_000;
 
 const containers: TestContainer[] = [];
 afterEach(async () => {
@@ -131,7 +131,9 @@ test("vm-init stops the app as configured when it is itself asked to end", async
 }, BOOT_WAIT_MS);
 
 test("vm-init tells an OOM kill from any other SIGKILL", async (): Promise<void> => {
-  const container = await start({ cmd: ["tail", "/dev/zero"] }, {}, { memoryBytes: 96 * 1_024 * 1_024 });
+  const container = await start({ cmd: ["dd", "if=/dev/zero", "of=/dev/null", "bs=300M", "count=1"] }, {}, {
+    memoryBytes: 96 * 1_024 * 1_024,
+  });
   expect(await exitOf(container)).toMatchObject({ exit_code: 137, signal: "SIGKILL", oom_killed: true });
   expect(linesFrom(await linesOf(container), "system")).toEqual([
     "process was killed for memory (status 137)",

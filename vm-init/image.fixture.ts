@@ -18,7 +18,8 @@ export function makeImage(folder: string, files: Record<string, string>, applets
   return root;
 }
 
-export function run(argv: readonly [string, ...string[]]): void {
-  const { status, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
+export function run(argv: readonly [string, ...string[]]): string {
+  const { status, stdout, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
   if (status !== 0) throw new Error(`${argv.join(" ")}: ${error?.message ?? stderr}`);
+  return stdout;
 }

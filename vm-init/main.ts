@@ -21,7 +21,7 @@ import { supervise } from "./boot/supervise.ts";
 import { switchRoot } from "./boot/switch-root.ts";
 import { findUser } from "./boot/user.ts";
 import { countOomKills } from "./child/cgroup.ts";
-import { Stopper } from "./child/stop.ts";
+import { killAll, Stopper } from "./child/stop.ts";
 import { uptimeS } from "./system/clock.ts";
 import { assert } from "./system/error.ts";
 import { sendCtrlAltDelToInit } from "./system/machine.ts";
@@ -77,9 +77,10 @@ async function fail(error: unknown): Promise<never> {
   if (life.phase === "failed") powerOff(mode, STATUS_FAILED);
   sayFailure(life.failed(error));
   try {
+    if (life.pid !== null) killAll();
     await channel.open();
-    await life.acknowledged(EXIT_ACK_WAIT_MS);
     await settleDisks(root?.layerFd ?? null);
+    await life.acknowledged(EXIT_ACK_WAIT_MS);
   } catch (second) {
     say(`and while reporting it: ${second}`);
   }

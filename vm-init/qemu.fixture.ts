@@ -1,5 +1,5 @@
 /** Boots one real VM for a test: image and layer drives made from a folder, the control port as an HTTP/2 session. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CONTROL_PORT_NAME } from "../control/contract/guest-limits.ts";
@@ -9,12 +9,16 @@ import { run } from "./image.fixture.ts";
 import { GuestSession } from "./session.fixture.ts";
 
 const SECTOR_BYTES = 512;
+const STAGE0_WAIT_MS = 60_000;
+const STAGE0_POLL_MS = 50;
 const CMDLINE = "console=ttyS0 panic=-1 reboot=t quiet tsc_early_khz=2500000 tsc=unstable";
 
 export interface TestVm {
   readonly session: GuestSession;
   readonly exited: Promise<number>;
   console(): string;
+  /** The machine's own drive, an ext4 file. */
+  readonly layerFile: string;
   /** A new connection to the control port, once the old one is closed. */
   connect(): Promise<GuestSession>;
   stop(): Promise<void>;
@@ -48,24 +52,34 @@ export async function bootVm(
     "-device",
     `virtio-blk-${suffix},drive=${id}`,
   ];
-  const qemu = Bun.spawn([
-    ...["qemu-system-x86_64", "-M", type, "-accel", "tcg,thread=multi", "-cpu", "max"],
-    ...["-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"],
-    ...["-kernel", guest.kernelFile, "-initrd", guest.initramfsFile, "-append", CMDLINE],
-    ...["-serial", `file:${at("console")}`],
-    ...drive("init", guest.initDriveFile, true),
-    ...drive("image", at("image"), true),
-    ...drive("layer", at("layer"), false),
-    ...drive("config", at("config"), true),
-    // QEMU's own network without a way out: enough for the interface, its addresses and its neighbour 10.0.2.2.
-    ...["-netdev", "user,id=net,restrict=on", "-device", `virtio-net-${suffix},netdev=net`],
-    ...["-device", `virtio-serial-${suffix}`],
-    ...["-chardev", `socket,id=control,path=${at("control.sock")},server=on,wait=off`],
-    ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
-  ], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+  const start = () =>
+    Bun.spawn([
+      ...["qemu-system-x86_64", "-M", type, "-accel", "tcg,thread=multi", "-cpu", "max"],
+      ...["-m", "256", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"],
+      ...["-kernel", guest.kernelFile, "-initrd", guest.initramfsFile, "-append", CMDLINE],
+      ...["-serial", `file:${at("console")}`],
+      ...drive("init", guest.initDriveFile, true),
+      ...drive("image", at("image"), true),
+      ...drive("layer", at("layer"), false),
+      ...drive("config", at("config"), true),
+      // QEMU's own network without a way out: enough for the interface, its addresses and its neighbour 10.0.2.2.
+      ...["-netdev", "user,id=net,restrict=on", "-device", `virtio-net-${suffix},netdev=net`],
+      ...["-device", `virtio-serial-${suffix}`],
+      ...["-chardev", `socket,id=control,path=${at("control.sock")},server=on,wait=off`],
+      ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
+    ], { stdin: "ignore", stdout: "inherit", stderr: "inherit" });
+  let qemu = start();
+  if (!await saysStage0(at("console"), qemu.exited)) {
+    // Linux 6.1 may hang while it calibrates the clock of a microvm under TCG; once more is enough.
+    console.warn(`a ${machine} said nothing in ${STAGE0_WAIT_MS} ms, booting it again`);
+    qemu.kill("SIGKILL");
+    await qemu.exited;
+    qemu = start();
+  }
   const connect = () => GuestSession.connect(at("control.sock"));
   return {
     session: await connect(),
+    layerFile: at("layer"),
     exited: qemu.exited,
     console: () => readFileSync(at("console"), "latin1"),
     connect,
@@ -75,4 +89,16 @@ export async function bootVm(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** False where the guest's first word does not come in time. */
+async function saysStage0(file: string, exited: Promise<number>): Promise<boolean> {
+  const deadline = performance.now() + STAGE0_WAIT_MS;
+  let gone = false;
+  void exited.then(() => gone = true);
+  while (!gone && performance.now() < deadline) {
+    if (existsSync(file) && readFileSync(file, "latin1").includes("godwit-stage0")) return true;
+    await Bun.sleep(STAGE0_POLL_MS);
+  }
+  return gone;
 }
