@@ -118,7 +118,9 @@ export class Watcher {
 
   async #listen(client: GuestClient, onAnswer: () => void): Promise<void> {
     const { signal } = this.#end;
-    let status = await client.status({ signal });
+    // Without a limit: the request waits in the stream until the guest has booted far enough to read it. Whoever starts
+    // a VM has its own limit; opening the stream anew would only leave another half conversation before the guest.
+    let status = await client.status({ signal, timeoutMs: null });
     onAnswer();
     this.#hello.resolve(status);
     const lines = this.#pump(client);

@@ -8,22 +8,17 @@ import { GodwitError } from "../../contract/errors.ts";
 import type { GuestStatus } from "../../contract/guest-api.ts";
 import { within } from "../backoff.ts";
 import { type Host, machineRunFolder, remainsOf } from "../host.ts";
+import { cpuTimeMs, HELLO_PATIENCE, isPatient } from "../patience.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, moveMachine } from "../store/machines.ts";
 import { bareAddress, linkRequestOf, vmSpecOf } from "../vm-spec.ts";
-import type { VmmProbe } from "../vmm/driver.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 
-/** How long a guest may take until its first word; emulation is several times slower. */
-export const HELLO_WAIT_MS: Readonly<Record<VmmProbe["acceleration"], number>> = {
-  tcg: 25_000,
-  kvm: 8_000,
-  none: 15_000,
-};
 /** From the first word until the user's process runs; each guest step has its own shorter limits. */
 export const BOOT_WAIT_MS = 60_000;
 export const ATTEMPTS_MAX = 3;
+const PATIENCE_CHECK_MS = 500;
 
 export function start(host: Host): Operation {
   const { store, config } = host;
@@ -134,8 +129,15 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
 
 /** How the boot ended, by the guest's own word; null where there was none in time or the VM is gone. */
 async function guestOf(host: Host, watcher: Watcher, signal: AbortSignal): Promise<GuestStatus | null> {
-  const hello = await within(watcher.hello, HELLO_WAIT_MS[host.probe.acceleration], signal);
-  if (hello === null) return null;
+  const patience = HELLO_PATIENCE[host.probe.acceleration];
+  const begun = performance.now();
+  let isHeard = false;
+  void watcher.hello.then(() => isHeard = true);
+  while (!isHeard && !signal.aborted) {
+    const waitedMs = performance.now() - begun;
+    if (!isPatient(patience, waitedMs, cpuTimeMs(watcher.vm.pid))) return null;
+    await within(watcher.hello, Math.max(PATIENCE_CHECK_MS, patience.waitMs - waitedMs), signal);
+  }
   return await within(watcher.booted, BOOT_WAIT_MS, signal);
 }
 
@@ -164,8 +166,8 @@ function silent(host: Host, machineId: string, attempts: number, console_: strin
   const last = console_.trimEnd().split("\n").at(-1)?.trim() ?? "";
   return new GodwitError(
     "machine.guest_silent",
-    `Cannot start machine ${machineId}: its guest did not come up in ${attempts} tries of ` +
-      `${HELLO_WAIT_MS[host.probe.acceleration] / 1_000} s` +
+    `Cannot start machine ${machineId}: its guest did not come up in ${attempts} tries of at least ` +
+      `${HELLO_PATIENCE[host.probe.acceleration].waitMs / 1_000} s` +
       (last === "" ? "" : `; its console ends with: ${last}`),
     { fault: "us", retryable: true, hint: "see the machine's console below the worker's state folder" },
   );

@@ -1,0 +1,20 @@
+import { describe, expect, test } from "bun:test";
+import { cpuTimeMs, HELLO_PATIENCE, isPatient } from "./patience.ts";
+
+describe("isPatient()", () => {
+  const { tcg, kvm } = HELLO_PATIENCE;
+  test("gives an emulated guest its time, and longer where the host gave it no processor", () => {
+    expect(isPatient(tcg, 24_000, 24_000)).toBe(true);
+    expect(isPatient(tcg, 26_000, 24_000)).toBe(false);
+    expect(isPatient(tcg, 26_000, 3_000)).toBe(true);
+  });
+  test("ends at the last bound in any case", () => {
+    expect(isPatient(tcg, 120_000, 0)).toBe(false);
+    expect(isPatient(kvm, 8_000, 0)).toBe(false);
+  });
+});
+
+test("cpuTimeMs() reads a process's time, and 0 where there is none", () => {
+  expect(cpuTimeMs(process.pid)).toBeGreaterThan(0);
+  expect(cpuTimeMs(2 ** 30)).toBe(0);
+});

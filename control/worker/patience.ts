@@ -1,0 +1,41 @@
+/**
+ * How long a guest that has not spoken is waited for. A hung boot and a slow host look alike from outside by the clock;
+ * they differ in what the VMM has computed meanwhile. So an emulated guest gets its time on the clock, and on a busy host
+ * as much longer as it takes to have had its share of a processor, up to a last bound.
+ */
+import { readFileSync } from "node:fs";
+import type { VmmProbe } from "./vmm/driver.ts";
+
+export interface Patience {
+  /** Waited for in any case. */
+  readonly waitMs: number;
+  /** After that, while the VMM has used less processor time than this. */
+  readonly cpuMs: number;
+  readonly waitMsMax: number;
+}
+
+/** Until the guest's first word. A boot under TCG takes about 5 s of a processor, one that hangs takes all it can get. */
+export const HELLO_PATIENCE: Readonly<Record<VmmProbe["acceleration"], Patience>> = {
+  tcg: { waitMs: 25_000, cpuMs: 15_000, waitMsMax: 120_000 },
+  kvm: { waitMs: 8_000, cpuMs: 0, waitMsMax: 8_000 },
+  none: { waitMs: 15_000, cpuMs: 0, waitMsMax: 15_000 },
+};
+
+export function isPatient(patience: Patience, waitedMs: number, cpuMs: number): boolean {
+  return waitedMs < patience.waitMs || (waitedMs < patience.waitMsMax && cpuMs < patience.cpuMs);
+}
+
+/** USER_HZ is 100 on every Linux that Bun runs on (time(7)). */
+const TICK_MS = 10;
+
+/** User and system time of a process, all its threads; 0 where it is gone (proc(5), /proc/PID/stat fields 14 and 15). */
+export function cpuTimeMs(pid: number): number {
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return 0; // gone: whoever waits hears of that from the VM itself
+  }
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
