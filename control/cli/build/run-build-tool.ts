@@ -4,6 +4,8 @@
  */
 import { GodwitError } from "../../contract/errors.ts";
 
+/** A build step may compile for long; a tool that hangs must end at some time. */
+const TOOL_MS_MAX = 60 * 60_000;
 const LINES_KEPT = 20;
 const LINE_CHARACTERS_MAX = 2_000;
 
@@ -23,7 +25,7 @@ export interface BuildToolOptions {
   readonly env?: Record<string, string>;
 }
 
-/** @throws GodwitError `build.tool_missing`, `build.aborted` */
+/** @throws GodwitError `build.tool_missing`, `build.aborted`, `build.timed_out` */
 export async function runBuildTool(
   argv: readonly string[],
   options: BuildToolOptions,
@@ -35,7 +37,7 @@ export async function runBuildTool(
       hint: "`bun run doctor` lists the packages that Godwit needs",
     });
   }
-  options.signal?.throwIfAborted();
+  if (options.signal?.aborted) throw aborted();
   const isolation = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"];
   const child = Bun.spawn(["setpriv", "--pdeathsig", "KILL", "--", ...isolation, "--", ...argv], {
     stdin: "ignore",
@@ -49,7 +51,12 @@ export async function runBuildTool(
       ...options.env,
     },
   });
+  let late = false;
   const abort = () => child.kill("SIGKILL");
+  const limit = setTimeout(() => {
+    late = true;
+    abort();
+  }, TOOL_MS_MAX);
   options.signal?.addEventListener("abort", abort, { once: true });
   const lastLines: string[] = [];
   const keep = (line: string) => {
@@ -68,20 +75,33 @@ export async function runBuildTool(
       eachLine(child.stderr, keep),
       child.exited,
     ]);
-    if (options.signal?.aborted) {
-      throw new GodwitError("build.aborted", "The build was ended before it was done", {
-        fault: "client",
-        retryable: true,
-      });
+    if (late) {
+      throw new GodwitError(
+        "build.timed_out",
+        `Cannot build: ${tool} took longer than ${TOOL_MS_MAX / 60_000} minutes`,
+        {
+          fault: "client",
+          hint: "look for a step that waits for something that never comes",
+        },
+      );
     }
+    if (options.signal?.aborted) throw aborted();
     return {
       status: child.signalCode === null ? child.exitCode : null,
       stdout: stdout.join("\n"),
       lastLines,
     };
   } finally {
+    clearTimeout(limit);
     options.signal?.removeEventListener("abort", abort);
   }
+}
+
+function aborted(): GodwitError {
+  return new GodwitError("build.aborted", "The build was ended before it was done", {
+    fault: "client",
+    retryable: true,
+  });
 }
 
 /** Lines as they come; a line that does not end is cut. */
