@@ -143,11 +143,10 @@ test("buildImage() tells wrong credentials and a dead registry apart", async () 
 test("buildImage() says that the disk is full, and leaves nothing on it", async () => {
   const small = join(folder, "small");
   mkdirSync(small);
-  writeFileSync(join(context, "noise"), crypto.getRandomValues(new Uint8Array(65_536)));
-  const copies = Array.from({ length: 80 }, (_, i) => `COPY noise /${i}\n`).join("");
+  writeFileSync(join(context, "large"), new Uint8Array(8 * 1_048_576));
   expect(Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small]).exitCode).toBe(0);
   try {
-    const options = optionsFor(`FROM scratch\n${copies}`, { storageFolder: small });
+    const options = optionsFor("FROM scratch\nCOPY large /\n", { storageFolder: small });
     const error = await buildImage(options).then(() => null, (e) => e);
     expect(error).toMatchObject({ code: "build.disk_full", fault: "us", retryable: true });
     expect(readdirSync(small)).toEqual([]);
