@@ -16,6 +16,10 @@ import {
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { GodwitError } from "../../control/contract/errors.ts";
+import { startTicks } from "../stack/identity.ts";
+
+/** USER_HZ, the same on every Linux that Bun runs on. */
+const TICKS_PER_S = 100;
 
 /** A VM that runs, as its process shows it. */
 export interface Original {
@@ -40,8 +44,14 @@ export interface HandRun {
   readonly controlSocket: string;
 }
 
-/** The arguments of the process that runs the machine's VM. */
-export function qemuOf(machineId: string): string[] {
+export interface QemuProcess {
+  readonly argv: readonly string[];
+  /** Since it was made, to a hundredth of a second. */
+  readonly ageMs: number;
+}
+
+/** The process that runs the machine's VM. */
+export function qemuOf(machineId: string): QemuProcess {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     let argv: string[];
     try {
@@ -50,12 +60,18 @@ export function qemuOf(machineId: string): string[] {
       continue; // it ended while it was looked at
     }
     const isQemu = argv[0]?.includes("qemu-system") === true;
-    if (isQemu && argv.some((argument) => argument.startsWith(`godwit-${machineId},`))) return argv;
+    const isOurs = argv.some((argument) => argument.startsWith(`godwit-${machineId},`));
+    if (isQemu && isOurs) return { argv, ageMs: ageOf(Number(pid)) };
   }
   throw new GodwitError("bench.no_vm", `No QEMU runs machine ${machineId} on this host`, {
     fault: "us",
     hint: "the stack must run with --vmm qemu",
   });
+}
+
+function ageOf(pid: number): number {
+  const uptimeMs = Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]) * 1_000;
+  return uptimeMs - Number(startTicks(pid)) * 1_000 / TICKS_PER_S;
 }
 
 /** The value of `key=` in the option that names `id`, with QEMU's doubled commas undone. */
