@@ -205,6 +205,7 @@ test("ensure() refuses a layer that unpacks to something else than its config sa
 test("ensure() refuses what is too large before and while it reads", async () => {
   t.remove();
   t = await openTestStore({ image_mb_max: 1 });
+  layout = join(t.folder, "layout");
   const zeros = new Uint8Array(40 * 1_048_576); // packs to a few KB
   expect((await refusal({ layers: [[{ name: "bomb", content: zeros }]] })).code).toBe("image.too_large");
   const noise = crypto.getRandomValues(new Uint8Array(65_536));
