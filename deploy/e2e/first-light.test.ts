@@ -8,6 +8,7 @@ import { release as hostKernel } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { homeAt } from "../stack/home.ts";
+import { liveRecords } from "../stack/identity.ts";
 import { describeLeftovers, findLeftovers } from "../stack/leftovers.ts";
 import { processes, Stack } from "./stack.ts";
 
@@ -150,10 +151,8 @@ describe("faults", () => {
   }, STEP_MS);
 
   test("kill -9 of Redis, of Postgres and of control disturbs no request, and they come back", async () => {
-    for (const name of ["redis-server", "postgres", "control/main.ts"]) {
-      const victim = processes().find((p) =>
-        p.argv.some((word) => word.endsWith(name)) && p.argv.join(" ").includes(stack.home)
-      )!;
+    for (const name of ["redis", "postgres", "control"]) {
+      const victim = liveRecords(homeAt(stack.home).runFolder).find((record) => record.name === name)!;
       process.kill(victim.pid, "SIGKILL");
       for (let n = 0; n < 20; n++) expect((await stack.get("example")).status).toBe(200);
     }

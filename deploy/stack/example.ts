@@ -17,6 +17,8 @@ const EXAMPLE_MEMORY_MB = 256;
 const ANSWER_WAIT_MS = 120_000;
 const ANSWER_POLL_MS = 100;
 const ONE_ANSWER_MS = 10_000;
+/** A worker that has just come up brings its machines back within this. */
+const REST_WAIT_MS = 10_000;
 
 /** Hash of what the example is made from. */
 export function exampleContent(folder = join(import.meta.dir, "../example")): string {
@@ -83,11 +85,15 @@ export async function deployExample(
   await followRelease(api, release, say);
 }
 
-/** Asks through the edge until the example answers; resolves to what it says of itself. */
-export async function waitForAnswer(ports: PortPlan): Promise<Record<string, unknown>> {
+/**
+ * Asks through the edge until the example answers; resolves to what it says of itself. `up` promises an app that answers,
+ * so a machine of it that is at rest, by whomever it was stopped, is started after a while.
+ */
+export async function waitForAnswer(ports: PortPlan, api: ApiClient): Promise<Record<string, unknown>> {
   const host = `${EXAMPLE_APP}.localhost:${ports.edge}`;
   const deadline = Date.now() + ANSWER_WAIT_MS;
   let last = "no answer";
+  let wakeAt = Date.now() + REST_WAIT_MS;
   while (Date.now() < deadline) {
     try {
       const answer = await fetch(`http://127.0.0.1:${ports.edge}/`, {
@@ -100,6 +106,10 @@ export async function waitForAnswer(ports: PortPlan): Promise<Record<string, unk
     } catch (error) {
       last = messageOf(error);
     }
+    if (Date.now() >= wakeAt) {
+      wakeAt = Date.now() + REST_WAIT_MS;
+      await startResting(api);
+    }
     await Bun.sleep(ANSWER_POLL_MS);
   }
   throw new GodwitError(
@@ -109,5 +119,22 @@ export async function waitForAnswer(ports: PortPlan): Promise<Record<string, unk
       fault: "us",
       hint: "look at its machine: bun run godwit machine list -a example; bun run godwit logs -a example",
     },
+  );
+}
+
+async function startResting(api: ApiClient): Promise<void> {
+  const { app } = await api.graphql<
+    { app: { machines: { edges: { node: { machineId: string; state: string } }[] } } | null }
+  >(
+    `query ($name: String!) { app(name: $name) { machines(first: 10) { edges { node { machineId state } } } } }`,
+    { name: EXAMPLE_APP },
+  );
+  const machines = app?.machines.edges.map((edge) => edge.node) ?? [];
+  if (machines.some(({ state }) => state === "STARTED" || state === "STARTING")) return;
+  const resting = machines.find(({ state }) => state === "STOPPED" || state === "CREATED");
+  if (resting === undefined) return;
+  await api.graphql(
+    `mutation ($input: MachineActionInput!) { startMachine(input: $input) { machine { state } } }`,
+    { input: { machineId: resting.machineId } },
   );
 }

@@ -79,6 +79,7 @@ async function runUp(flags: UpFlags): Promise<void> {
     portBase: flags.portBase ?? null,
     mayInstall: flags.install,
   }, steps);
+  if (answer.already_running) steps.line("It is already running; nothing was changed.");
   if (flags.json) console.log(JSON.stringify(answer));
   else console.log(renderUp(answer));
   if (flags.detach || answer.already_running) return;
@@ -92,7 +93,7 @@ function renderUp(answer: UpAnswer): string {
     ? "CONTAINERS, NOT VMs (runc): they share this host's kernel; run no code that you do not trust"
     : `VMs under ${answer.vmm.name} (${answer.vmm.acceleration})`;
   return [
-    answer.already_running ? "Already running; nothing changed." : "",
+    "",
     `  example app  ${answer.app_url}`,
     `  API          ${answer.api_url}/graphql`,
     `  token        ${answer.token}`,

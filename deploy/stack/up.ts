@@ -114,7 +114,7 @@ async function start(home: Home, options: UpOptions, steps: Steps, signal: Abort
     const image = await step("example image", (say) => buildExample(home, ports, say));
     await step("example deploy", (say) => deployExample(api, image, say));
   }
-  const example = await step("example answers", () => waitForAnswer(ports));
+  const example = await step("example answers", () => waitForAnswer(ports, api));
   writeHomeRecord(home, { ...record, example: content });
   return answerOf(home, record, cli, ports, { example, steps: steps.timings, already_running: false });
 }
