@@ -1,5 +1,5 @@
 /** Finds a machine's container after the agent lost it: by the record, else by asking runc (a crash before the record). */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, readlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { z } from "zod";
 import type { VmSpec } from "../driver.ts";
@@ -43,10 +43,18 @@ export function toolsAtWork(spec: Pick<VmSpec, "runFolder">, paths: RuncPaths): 
   return allPids().filter((pid) => {
     const [program, ...rest] = argumentsOf(pid);
     if (program === undefined || !TOOLS.includes(basename(program))) return false;
-    return rest.some((argument) =>
-      argument.startsWith(`${spec.runFolder}/`) || argument === paths.kernelName
-    );
+    return rest.some((argument) => argument.startsWith(`${spec.runFolder}/`)) ||
+      rest.includes(paths.kernelName) || isOrphanOfRunc(rest, pid, paths);
   }).flatMap((pid) => identify(pid) ?? []);
+}
+
+/** `runc init`, before it is in the container's cgroup, names nothing; but it stands in the container's root. */
+function isOrphanOfRunc(rest: string[], pid: number, paths: RuncPaths): boolean {
+  try {
+    return rest[0] === "init" && readlinkSync(`/proc/${pid}/cwd`).startsWith(paths.rootfs);
+  } catch {
+    return false; // Gone in between.
+  }
 }
 
 function isIn(cgroup: string, pid: number): boolean {

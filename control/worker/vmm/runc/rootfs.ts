@@ -1,6 +1,7 @@
 /** The container's root, made on the host: image and layer by loop, an overlay of both. umount frees the loop devices. */
 import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import type { VmSpec } from "../driver.ts";
 import { hostCommand } from "../host-command.ts";
 import type { RuncPaths } from "./runc-paths.ts";
@@ -22,11 +23,26 @@ export async function mountRootfs(spec: VmSpec, paths: RuncPaths): Promise<void>
   await hostCommand(["mount", "-t", "overlay", "-o", options, paths.kernelName, paths.rootfs], { purpose });
 }
 
+/** What was killed just now lets go of its folders a moment later; then the mount is not busy any more. */
+const UMOUNT_TRIES_MAX = 50;
+const UMOUNT_RETRY_MS = 20;
+
 /** Unmounts all that is mounted below the folder, the last mounted first. */
 export async function unmountBelow(folder: string, machineId: string): Promise<void> {
   for (const point of mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), folder).reverse()) {
-    await hostCommand(["umount", point], { purpose: `unmount the root of machine ${machineId}` });
+    for (let tries = 1; isMountPoint(point); tries++) {
+      try {
+        await hostCommand(["umount", point], { purpose: `unmount the root of machine ${machineId}` });
+      } catch (error) {
+        if (tries === UMOUNT_TRIES_MAX) throw error;
+        await delay(UMOUNT_RETRY_MS);
+      }
+    }
   }
+}
+
+function isMountPoint(point: string): boolean {
+  return mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), dirname(point)).includes(point);
 }
 
 /** Field 5 of each line of mountinfo (proc(5)), where blanks are written as octal escapes. */

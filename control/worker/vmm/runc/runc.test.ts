@@ -88,7 +88,7 @@ test("a name of a network namespace that was only half made is no obstacle", asy
   const half = `/run/netns/${runcPaths(spec).kernelName}`;
   mkdirSync("/run/netns", { recursive: true });
   writeFileSync(half, "");
-  expect(await driver.list(spec.prefix)).toEqual([spec.machineId]);
+  expect(await driver.list(spec.prefix)).toContain(spec.machineId);
   await driver.clean(spec);
   expect(await tracesOf(driver, spec)).toEqual([]);
   writeFileSync(half, "");
