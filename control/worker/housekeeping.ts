@@ -17,6 +17,7 @@ export const OPERATIONS_KEPT = 10_000;
 
 export async function keepHouse(host: Host, engine: Engine, requests: Requests): Promise<void> {
   const { store, log } = host;
+  engine.resume();
   for (const machine of listMachines(store)) {
     // A destroy that gave up is asked for again for as long as the machine is not gone.
     if (machine.state === "destroying" && !engine.isBusy(machine.id)) requests.destroy(machine.id);

@@ -24,7 +24,6 @@ import {
   patchMachine,
   viewOf,
 } from "./store/machines.ts";
-import { stopSignalOf } from "./vm-spec.ts";
 
 export class Requests {
   readonly #host: Host;
@@ -94,7 +93,7 @@ export class Requests {
     const machine = this.#find(machineId);
     const input: StopInput = {
       requested: true,
-      signal: body.signal ?? stopSignalOf(machine, this.#host.images.find(machine.spec.image.digest)),
+      signal: body.signal,
       timeout_s: body.timeout_s,
       exit: null,
       reason: null,

@@ -82,9 +82,11 @@ export class Engine {
     return row === null ? null : this.#launch(row);
   }
 
-  /** Goes on with what a former agent left. */
+  /** Goes on with what a former agent left, or what fell over a broken disk in this one's time. */
   resume(): void {
-    for (const row of unfinishedOperations(this.#options.store)) void this.#launch(row);
+    for (const row of unfinishedOperations(this.#options.store)) {
+      if (!this.#active.has(row.machine_id)) void this.#launch(row);
+    }
   }
 
   isBusy(machineId: string): boolean {
@@ -128,7 +130,10 @@ export class Engine {
     assert(operation !== undefined, `operation ${row.id} is of unknown kind ${row.kind}`);
     const abort = new AbortController();
     const outcome = (before?.outcome ?? Promise.resolve(null))
-      .then(() => this.#lanes[operation.lane].run(() => this.#drive(operation, row, abort.signal)))
+      .then(() =>
+        this.#lanes[operation.lane].run(() => this.#end(operation, row, abort.signal), abort.signal)
+      )
+      .then((ended) => ended === null ? superseded(operation.kind, row.machine_id) : ended.outcome)
       // What is left to reject is a broken invariant or a broken disk. The row stays for the next agent.
       .catch((error) => {
         this.#options.onFailure?.(operation.kind, row.machine_id, "engine", error);
@@ -146,6 +151,11 @@ export class Engine {
 
   #forget(machineId: string, active: Active): void {
     if (this.#active.get(machineId) === active) this.#active.delete(machineId);
+  }
+
+  /** Wrapped, because a lane answers null where it never ran. */
+  async #end(operation: Operation, row: OperationRow, signal: AbortSignal): Promise<{ outcome: Outcome }> {
+    return { outcome: await this.#drive(operation, row, signal) };
   }
 
   async #drive(operation: Operation, row: OperationRow, signal: AbortSignal): Promise<Outcome> {

@@ -1,6 +1,8 @@
 import { expect, test } from "bun:test";
 import { Lane } from "./lane.ts";
 
+const never = new AbortController().signal;
+
 test("Lane runs as many at once as it has places, and the rest in order", async () => {
   const lane = new Lane(2);
   const gates = [1, 2, 3, 4].map(() => Promise.withResolvers<void>());
@@ -9,13 +11,16 @@ test("Lane runs as many at once as it has places, and the rest in order", async 
     lane.run(async () => {
       begun.push(n);
       await gate.promise;
-    })
+    }, never)
   );
-  await Promise.resolve();
+  const places = async (count: number) => {
+    for (let turns = 0; begun.length < count && turns < 100; turns++) await Promise.resolve();
+  };
+  await places(3);
   expect(begun).toEqual([0, 1]);
   gates[1]!.resolve();
   await all[1];
-  await Promise.resolve();
+  await places(3);
   expect(begun).toEqual([0, 1, 2]);
   for (const gate of gates) gate.resolve();
   await Promise.all(all);
@@ -24,6 +29,21 @@ test("Lane runs as many at once as it has places, and the rest in order", async 
 
 test("Lane gives a place back when what ran there failed", async () => {
   const lane = new Lane(1);
-  expect(lane.run(() => Promise.reject(new Error("no")))).rejects.toThrow("no");
-  expect(await lane.run(() => Promise.resolve(1))).toBe(1);
+  expect(lane.run(() => Promise.reject(new Error("no")), never)).rejects.toThrow("no");
+  expect(await lane.run(() => Promise.resolve(1), never)).toBe(1);
+});
+
+test("Lane lets go of who gives up waiting, and its place goes to the next", async () => {
+  const lane = new Lane(1);
+  const gate = Promise.withResolvers<void>();
+  const first = lane.run(() => gate.promise, never);
+  const giveUp = new AbortController();
+  const second = lane.run(() => Promise.resolve("second"), giveUp.signal);
+  const third = lane.run(() => Promise.resolve("third"), never);
+  giveUp.abort();
+  expect(await second).toBeNull();
+  gate.resolve();
+  await first;
+  expect(await third).toBe("third");
+  expect(await lane.run(() => Promise.resolve("late"), giveUp.signal)).toBeNull();
 });

@@ -9,7 +9,7 @@ import { within } from "../backoff.ts";
 import { type Host, remainsOf } from "../host.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, type Machine, moveMachine } from "../store/machines.ts";
-import { imageOf, stopSignalOf, vmSpecOf } from "../vm-spec.ts";
+import { stopSignalOf, vmSpecOf } from "../vm-spec.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 
@@ -93,9 +93,8 @@ async function watcherOf(host: Host, machineId: string): Promise<Watcher | null>
   return vm === null ? null : host.watchers.open(vm);
 }
 
-function patience(machine: Machine, input: StopInput): { signal: string; timeout_s: number } {
-  const timeout_s = input.timeout_s ?? machine.spec.stop.timeout_s;
-  return { signal: input.signal ?? "SIGINT", timeout_s };
+function timeoutSOf(machine: Machine, input: StopInput): number {
+  return input.timeout_s ?? machine.spec.stop.timeout_s;
 }
 
 async function ask(host: Host, context: StepContext): Promise<void> {
@@ -106,10 +105,11 @@ async function ask(host: Host, context: StepContext): Promise<void> {
   const watcher = await watcherOf(host, machineId);
   if (watcher === null) return context.remember({ reason: "the VM was gone when the agent came back" });
   const machine = getMachine(host.store, machineId);
-  const request = patience(machine, {
-    ...input,
-    signal: input.signal ?? stopSignalOf(machine, safeImage(host, machine)),
-  });
+  const image = host.images.find(machine.spec.image.digest);
+  const request = {
+    signal: input.signal ?? stopSignalOf(machine, image),
+    timeout_s: timeoutSOf(machine, input),
+  };
   const status = await within(watcher.booted, ASK_WAIT_MS, signal);
   const asked = status === null
     ? false
@@ -120,17 +120,13 @@ async function ask(host: Host, context: StepContext): Promise<void> {
   await watcher.vm.kill();
 }
 
-function safeImage(host: Host, machine: Machine) {
-  return host.images.find(machine.spec.image.digest) === null ? null : imageOf(host, machine);
-}
-
 async function awaitExit(host: Host, context: StepContext): Promise<void> {
   const { machineId, signal, memory } = context;
   if (memory.exit !== undefined) return;
   const watcher = await watcherOf(host, machineId);
   if (watcher === null) return;
   const machine = getMachine(host.store, machineId);
-  const { timeout_s } = patience(machine, StopInput.parse(context.input));
+  const timeout_s = timeoutSOf(machine, StopInput.parse(context.input));
   const exit = await within(watcher.exit, timeout_s * 1_000 + STOP_GRACE_MS, signal);
   if (exit !== null) return context.remember({ exit });
   if (signal.aborted || memory.reason !== undefined) return;

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { aMachineSpec, aStore } from "./store.fixture.ts";
@@ -50,6 +50,12 @@ describe("Store", () => {
     expect(store.db.query<{ journal_mode: string }, []>("PRAGMA journal_mode").get()?.journal_mode).toBe(
       "wal",
     );
+    store.close();
+  });
+
+  test("is nobody else's to read", () => {
+    const store = new Store(options("mode"));
+    for (const name of ["mode", "mode-wal"]) expect(statSync(join(folder, name)).mode & 0o777).toBe(0o600);
     store.close();
   });
 

@@ -7,6 +7,7 @@
  * on disk ("nothing is published that is not durable first").
  */
 import { Database } from "bun:sqlite";
+import { closeSync, openSync } from "node:fs";
 import { assert, GodwitError } from "../../contract/errors.ts";
 import { MIGRATIONS } from "./migrations.ts";
 
@@ -91,12 +92,15 @@ export class Store {
 }
 
 function open(file: string): Database {
+  // Made with its mode before SQLite makes it with another: machines' env is in there. The log file inherits it.
+  if (file !== ":memory:") closeSync(openSync(file, "a", 0o600));
   const db = new Database(file, { create: true, strict: true });
   try {
     db.run("PRAGMA busy_timeout = 0");
     db.run("PRAGMA locking_mode = EXCLUSIVE");
     db.run("PRAGMA journal_mode = WAL");
     db.run("PRAGMA synchronous = FULL");
+    db.run("PRAGMA secure_delete = ON");
     db.run("BEGIN IMMEDIATE; COMMIT");
     return db;
   } catch (error) {
