@@ -13,8 +13,8 @@ import { makeWorld, run, tracesOf, type World } from "./driver.fixture.ts";
 import { GuestClient } from "./guest-client.ts";
 import { identify } from "./host-process.ts";
 
-const GUEST_WAIT_MS = 45_000;
-const TEST_MS_MAX = 90_000;
+const GUEST_WAIT_MS = 90_000;
+const TEST_MS_MAX = 240_000;
 
 export interface Subject {
   readonly name: VmmName;

@@ -6,8 +6,8 @@ import { argumentsOf } from "../host-process.ts";
 import { QemuDriver } from "./qemu-driver.ts";
 import { probeBoot } from "./qemu-probe.ts";
 
-const TEST_MS_MAX = 90_000;
-const BOOT_MS_MAX = 45_000;
+const TEST_MS_MAX = 240_000;
+const BOOT_MS_MAX = 90_000;
 
 driverContract({
   name: "qemu",

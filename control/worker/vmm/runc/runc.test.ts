@@ -10,7 +10,7 @@ import { netnsNames } from "./netns.ts";
 import { runcPaths } from "./runc-paths.ts";
 import { RuncDriver } from "./runc-driver.ts";
 
-const TEST_MS_MAX = 90_000;
+const TEST_MS_MAX = 240_000;
 
 type Paths = ReturnType<typeof runcPaths>;
 const isMounted = (point: string) => readFileSync("/proc/self/mountinfo", "utf8").includes(` ${point} `);
