@@ -6,7 +6,7 @@
 import { resolve } from "node:path";
 import { Glob } from "bun";
 import { installMissing } from "../setup/install.ts";
-import { pathWithSbin } from "../setup/packages.ts";
+import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { formatDuration, renderFailure } from "../stack/steps.ts";
 import { add, FAIL, NOTHING, PASS, summary, type Tally, tallyOf } from "./tally.ts";
 
@@ -21,7 +21,7 @@ const PIPES_CLOSE_MS_MAX = 5_000;
 
 const FOLDERS = ["edge", "control", "vm-init", "deploy"];
 
-process.env.PATH = pathWithSbin(process.env.PATH);
+await ensureSbinOnPath();
 // Bun's own reporter for tools would hide the lines of tests that passed.
 for (const name of ["CLAUDECODE", "AGENT", "REPL_ID"]) delete process.env[name];
 const started = performance.now();
@@ -91,6 +91,7 @@ async function run(argv: string[], msMax: number): Promise<{ status: number | nu
   const before = performance.now();
   const child = Bun.spawn(argv, {
     cwd: root,
+    env: { ...process.env },
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",

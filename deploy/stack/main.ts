@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
-import { pathWithSbin } from "../setup/packages.ts";
+import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { diagnose, renderFindings } from "./doctor.ts";
 import { takeDown } from "./down.ts";
 import { type Home, homeFromEnvironment } from "./home.ts";
@@ -24,7 +24,7 @@ interface UpFlags {
 
 const WATCH_INTERVAL_MS = 1_000;
 
-process.env.PATH = pathWithSbin(process.env.PATH);
+await ensureSbinOnPath();
 const home = homeFromEnvironment();
 const program = new Command("stack").description("One Godwit on one machine.").showHelpAfterError();
 

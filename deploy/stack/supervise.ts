@@ -1,7 +1,6 @@
 /** The supervisor's process: `bun deploy/stack/supervise.ts --home FOLDER`. Answers on a unix socket in the run folder. */
 import { chmodSync, mkdirSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { pathWithSbin } from "../setup/packages.ts";
 import { homeAt } from "./home.ts";
 import { readHomeRecord, secretsOf } from "./home-record.ts";
 import { recordOf, removeRecord, writeRecord } from "./identity.ts";
@@ -14,7 +13,6 @@ const LOG_CHECK_INTERVAL_MS = 10_000;
 
 const { values } = parseArgs({ options: { home: { type: "string" } } });
 if (values.home === undefined) throw new Error("--home FOLDER is missing");
-process.env.PATH = pathWithSbin(process.env.PATH);
 
 const home = homeAt(values.home);
 const record = readHomeRecord(home);
