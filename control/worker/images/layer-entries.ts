@@ -3,7 +3,7 @@
  * root by itself; this is the second lock, and the one that can say which entry of which layer is at fault.
  *
  * A tree of the symlinks seen so far (over all layers, whiteouts applied) lets it walk each name as the kernel would.
- * Refused are names that are absolute or hold `..`, links whose target climbs above the image's root, and names that
+ * Refused are names that hold `..`, links whose target climbs above the image's root, and names that
  * pass through a symlink with an absolute target: read on this host they would lead out of the image. Absolute
  * targets as such are fine (/etc/alternatives is full of them), a VM reads them in its own root.
  */
@@ -183,10 +183,10 @@ export class LayerEntries {
 
 type Refuse = (why: string) => GodwitError;
 
+/** A leading `/` means the image's root, as every unpacker reads it: ko and buildpacks write such names. */
 function partsOf(name: string, refuse: Refuse): string[] {
   if (name.includes("\0")) throw refuse("its name holds a NUL");
   if (name.length === 0 || name.length > NAME_BYTES_MAX) throw refuse("its name is empty or too long");
-  if (name.startsWith("/")) throw refuse("its name is absolute");
   const parts = name.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw refuse("its name climbs with ..");
   return parts;
