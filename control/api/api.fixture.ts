@@ -38,12 +38,13 @@ export class TestApi {
   wakeRunner: () => void = () => {};
   readonly #app: ReturnType<typeof makeApp>;
   readonly #folder: string;
-  readonly #stopRedis: (() => Promise<void>) | null;
+  /** Null where the Redis is shared with other tests. */
+  readonly stopRedis: (() => Promise<void>) | null;
 
   private constructor(databaseUrl: string, redisUrl: string, stopRedis: (() => Promise<void>) | null) {
     this.databaseUrl = databaseUrl;
     this.redisUrl = redisUrl;
-    this.#stopRedis = stopRedis;
+    this.stopRedis = stopRedis;
     this.store = new Store(databaseUrl);
     this.redis = connectRedis(redisUrl);
     this.#folder = mkdtempSync(join(tmpdir(), "godwit-api-"));
@@ -134,7 +135,7 @@ export class TestApi {
   async close(): Promise<void> {
     this.redis.disconnect();
     await this.store.close();
-    await this.#stopRedis?.();
+    await this.stopRedis?.();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }

@@ -43,6 +43,15 @@ describe("describeEnd()", () => {
     expect(boot.message).toContain("step mounts: no");
   });
 
+  test("blames the app for a command that cannot be run", () => {
+    const reason = 'its boot failed: step spawn: Cannot run "serve": executable not found in PATH';
+    const error = describeEnd(
+      { ...view, state: "failed", last_exit: { ...exit, exit_code: null, reason } },
+      [],
+    );
+    expect([error.code, error.fault]).toEqual(["release.machine_failed", "app"]);
+  });
+
   test("has words for a machine that ended without any", () => {
     expect(describeEnd({ ...view, state: "destroyed", last_exit: null }, []).message).toContain(
       "its state is destroyed",

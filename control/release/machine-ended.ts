@@ -21,7 +21,8 @@ export async function machineEnded(client: WorkerClient, seen: MachineView): Pro
     // A reason without its last lines is worth more than an error about the lines.
     if (!(error instanceof GodwitError)) throw error;
   }
-  return describeEnd(view, lines);
+  // Of Godwit's own words the reason is already one.
+  return describeEnd(view, lines.filter((line) => line.stream !== "system"));
 }
 
 export function describeEnd(
@@ -46,11 +47,17 @@ export function describeEnd(
     );
   }
   const reason = exit?.reason ?? view.reason ?? `its state is ${view.state}`;
-  return new GodwitError(
-    "release.machine_failed",
-    `Machine ${view.id} did not come up: ${reason.slice(0, 1_000)}${words}`,
-    { fault: "us", hint: "See the machine's logs and the worker's log on its host." },
-  );
+  const message = `Machine ${view.id} did not come up: ${reason.slice(0, 1_000)}${words}`;
+  // Steps of the boot (BootStep) that fail for what the image or the deploy says, not for what we do.
+  return /\bstep (spawn|user):/.test(reason)
+    ? new GodwitError("release.machine_failed", message, {
+      fault: "app",
+      hint: "Check the command, the entrypoint and the user of the image and of the deploy.",
+    })
+    : new GodwitError("release.machine_failed", message, {
+      fault: "us",
+      hint: "See the machine's logs and the worker's log on its host.",
+    });
 }
 
 function lastWords(lines: readonly Pick<LogLine, "line">[]): string {

@@ -95,12 +95,6 @@ export function isAway(error: unknown): boolean {
   return error.code.startsWith("ERR_POSTGRES_CONNECTION") || error.code.endsWith("_TIMEOUT");
 }
 
-/** The name of the constraint that a statement broke, or null. */
-export function brokenConstraint(error: unknown): string | null {
-  if (!(error instanceof SQL.PostgresError) || error.errno !== "23505") return null;
-  return error.constraint ?? null;
-}
-
 function typed(error: unknown): unknown {
   if (!isAway(error) && !(error instanceof DOMException)) return error;
   return new GodwitError("store.unavailable", `Cannot reach Postgres: ${messageOf(error)}`, {

@@ -1,6 +1,6 @@
 import type { WireError } from "../contract/errors.ts";
 import type { Guest, Service } from "../contract/machine.ts";
-import { brokenConstraint, json, type Sql } from "./database.ts";
+import { json, type Sql } from "./database.ts";
 import type { Page } from "./page.ts";
 
 export type ReleaseStatus = "pending" | "running" | "succeeded" | "failed";
@@ -42,25 +42,17 @@ export type NewRelease = Pick<
  * (`lockApp`). Null where another release of the app is unfinished.
  */
 export async function insertRelease(tx: Sql, release: NewRelease): Promise<Release | null> {
-  const [unfinished] = await tx`SELECT 1 FROM releases WHERE app_id = ${release.appId}
-    AND status IN ('pending', 'running')`;
-  if (unfinished !== undefined) return null;
-  try {
-    const [row] = await tx`INSERT INTO releases (id, app_id, version, status, image_ref, guest, env, services,
-        entrypoint, command, wait_timeout_s, machine_count)
-      VALUES (${release.id}, ${release.appId},
-        (SELECT coalesce(max(version), 0) + 1 FROM releases WHERE app_id = ${release.appId}), 'pending',
-        ${release.imageRef}, ${json(release.guest)}::text::jsonb, ${json(release.env)}::text::jsonb,
-        ${json(release.services)}::text::jsonb, ${json(release.entrypoint)}::text::jsonb,
-        ${json(release.command)}::text::jsonb, ${release.waitTimeoutS},
-        (SELECT greatest(1, count(*)) FROM machines
-          WHERE app_id = ${release.appId} AND destroyed_at IS NULL AND destroy_wanted_at IS NULL))
-      RETURNING *`;
-    return fromRow(row);
-  } catch (error) {
-    if (brokenConstraint(error) === "releases_one_unfinished") return null;
-    throw error;
-  }
+  const [row] = await tx`INSERT INTO releases (id, app_id, version, status, image_ref, guest, env, services,
+      entrypoint, command, wait_timeout_s, machine_count)
+    VALUES (${release.id}, ${release.appId},
+      (SELECT coalesce(max(version), 0) + 1 FROM releases WHERE app_id = ${release.appId}), 'pending',
+      ${release.imageRef}, ${json(release.guest)}::text::jsonb, ${json(release.env)}::text::jsonb,
+      ${json(release.services)}::text::jsonb, ${json(release.entrypoint)}::text::jsonb,
+      ${json(release.command)}::text::jsonb, ${release.waitTimeoutS},
+      (SELECT greatest(1, count(*)) FROM machines
+        WHERE app_id = ${release.appId} AND destroyed_at IS NULL AND destroy_wanted_at IS NULL))
+    ON CONFLICT DO NOTHING RETURNING *`;
+  return row === undefined ? null : fromRow(row);
 }
 
 export async function releaseById(sql: Sql, id: string): Promise<Release | null> {
