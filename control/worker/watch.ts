@@ -33,12 +33,15 @@ export class Watcher {
   /** The first answer that tells how the boot ended: phase `running`, `exited`, `stopping` or `failed`. */
   readonly booted: Promise<GuestStatus | null>;
   readonly exit: Promise<GuestExit | null>;
+  /** The guest has sent all its lines: it ends that stream when the process has ended. */
+  readonly drained: Promise<void>;
   readonly gone: Promise<VmExit>;
   readonly #options: WatcherOptions;
   readonly #end = new AbortController();
   readonly #hello = Promise.withResolvers<GuestStatus | null>();
   readonly #booted = Promise.withResolvers<GuestStatus | null>();
   readonly #exit = Promise.withResolvers<GuestExit | null>();
+  readonly #drained = Promise.withResolvers<void>();
   #client: GuestClient | null = null;
   #nextSeq: number;
 
@@ -49,6 +52,7 @@ export class Watcher {
     this.hello = this.#hello.promise;
     this.booted = this.#booted.promise;
     this.exit = this.#exit.promise;
+    this.drained = this.#drained.promise;
     this.gone = this.#watchEnd();
     void this.#converse();
   }
@@ -94,6 +98,7 @@ export class Watcher {
     this.#hello.resolve(null);
     this.#booted.resolve(null);
     this.#exit.resolve(null);
+    this.#drained.resolve();
   }
 
   async #converse(): Promise<void> {
@@ -136,6 +141,7 @@ export class Watcher {
         this.#nextSeq = line.seq + 1;
         this.#options.onLine(line);
       }
+      this.#drained.resolve();
     } catch (error) {
       if (this.#end.signal.aborted) return;
       this.#options.onTrouble(error);

@@ -18,6 +18,8 @@ export const STOP_GRACE_MS = 5_000;
 /** After its exit a VM is waited for this long, then its VMM is killed. */
 export const VMM_GONE_WAIT_MS = 10_000;
 const ASK_WAIT_MS = 3_000;
+/** For lines that the process wrote just before its end; the guest itself waits EXIT_ACK_WAIT_MS. */
+const LAST_LINES_WAIT_MS = 2_000;
 
 export const StopInput = z.object({
   requested: z.boolean(),
@@ -42,10 +44,13 @@ export function stop(host: Host): Operation {
       { name: "exit", run: (context) => awaitExit(host, context) },
       {
         name: "acknowledge",
-        run: async ({ machineId }) => {
+        run: async ({ machineId, signal }) => {
           const watcher = host.watchers.find(machineId);
-          // A guest that does not hear of it powers off all the same, EXIT_ACK_WAIT_MS later.
-          if (watcher !== null) await within(watcher.acknowledgeExit().catch(() => null), ASK_WAIT_MS);
+          if (watcher === null) return;
+          // Last words first: an acknowledged guest powers off at once.
+          await within(watcher.drained, LAST_LINES_WAIT_MS, signal);
+          // One that does not hear of it powers off all the same, EXIT_ACK_WAIT_MS later.
+          await within(watcher.acknowledgeExit().catch(() => null), ASK_WAIT_MS, signal);
         },
       },
       {
