@@ -110,7 +110,7 @@ async function stay(home: Home, steps: Steps): Promise<void> {
   steps.line("  ctrl-c stops everything");
   const stop = Promise.withResolvers<boolean>();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    process.once(signal, () => stop.resolve(true));
+    process.on(signal, () => stop.resolve(true));
   }
   const watch = setInterval(async () => {
     if (await askSupervisor(home) === null && !existsSync(home.supervisorSocket)) stop.resolve(false);

@@ -279,7 +279,8 @@ function interruption() {
     reject(error);
   };
   const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  for (const name of names) process.once(name, onSignal);
+  // `on`, not `once`: a second ctrl-c must not cut the cleaning short.
+  for (const name of names) process.on(name, onSignal);
   const end = () => {
     for (const name of names) process.off(name, onSignal);
   };
