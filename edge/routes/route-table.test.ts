@@ -1,0 +1,121 @@
+import { describe, expect, test } from "bun:test";
+import type { MachineRow } from "../../control/contract/rows.ts";
+import { Waiter } from "./waiters.ts";
+import { RouteTable, START_GRACE_MS } from "./route-table.ts";
+
+const APP = "a".repeat(20);
+const WALL_MS = 1_000_000;
+const table = () => new RouteTable({ region: "ams", nowMs: () => 5_000, wallMs: () => WALL_MS });
+
+function machine(
+  id: string,
+  fields: Partial<MachineRow> = {},
+): { table: "machines"; key: string; row: MachineRow } {
+  const row: MachineRow = {
+    id,
+    app_id: APP,
+    host_id: "h1",
+    region: "ams",
+    release_id: APP,
+    state: "started",
+    cordoned: false,
+    address4: "10.0.0.1",
+    address6: null,
+    services: [{
+      protocol: "tcp",
+      internal_port: 8080,
+      ports: [{ port: 80, handlers: ["http"], force_https: false }, {
+        port: 443,
+        handlers: ["http"],
+        force_https: false,
+      }],
+      concurrency: { type: "requests", soft_limit: 3, hard_limit: 7 },
+    }],
+    started_at_ms: 1,
+    ...fields,
+  };
+  return { table: "machines", key: `h1/${id}`, row };
+}
+const hostname = { table: "hostnames", key: "a.test", row: { hostname: "a.test", app_id: APP } } as const;
+
+describe("route table", () => {
+  test("routes whatever the order in which rows come", () => {
+    const routes = table();
+    routes.apply([machine("m1")]);
+    expect(routes.find("a.test")).toBe(null);
+    routes.apply([hostname]);
+    const [backend] = routes.find("a.test")!.services.get(443)!.near;
+    expect(backend).toMatchObject({
+      machineId: "m1",
+      address: "10.0.0.1",
+      port: 8080,
+      softLimit: 3,
+      hardLimit: 7,
+    });
+  });
+  test("keeps a backend that did not change, with its counts", () => {
+    const routes = table();
+    routes.apply([hostname, machine("m1")]);
+    const service = routes.find("a.test")!.services.get(80)!;
+    const before = service.near[0]!;
+    before.inFlight = 2;
+    routes.apply([machine("m1"), machine("m2", { region: "fra" })]);
+    expect(service.near[0]).toBe(before);
+    expect(service.far.length).toBe(1);
+  });
+  test("a new run or address is a new backend, and the old one is retired", () => {
+    const routes = table();
+    routes.apply([hostname, machine("m1")]);
+    const service = routes.find("a.test")!.services.get(80)!;
+    for (const change of [{ address4: "10.0.0.2" }, { started_at_ms: 2, address4: "10.0.0.2" }]) {
+      const before = service.near[0]!;
+      routes.apply([machine("m1", change)]);
+      expect(before.retired).toBe(true);
+      expect(service.near[0]).not.toBe(before);
+    }
+  });
+  test("only started, uncordoned machines with an address take requests", () => {
+    const routes = table();
+    routes.apply([
+      hostname,
+      machine("m1", { state: "stopped" }),
+      machine("m2", { cordoned: true }),
+      machine("m3", { address4: null }),
+      machine("m4", { state: "starting" }),
+    ]);
+    const service = routes.find("a.test")!.services.get(80)!;
+    expect(service.near).toEqual([]);
+    expect(service.starting).toBe(1);
+  });
+  test("a start before our eyes is warm from now, an old one is not", () => {
+    const routes = table();
+    routes.apply([hostname, machine("m1", { state: "starting" }), machine("m2")]);
+    routes.apply([machine("m1", { started_at_ms: 1 })]);
+    const warm = new Map(
+      routes.find("a.test")!.services.get(80)!.near.map((b) => [b.machineId, b.warmUntilMs]),
+    );
+    expect(warm.get("m1")).toBe(5_000 + START_GRACE_MS);
+    expect(warm.get("m2")).toBeLessThan(5_000);
+  });
+  test("a change wakes who waits for that app", () => {
+    const routes = table();
+    routes.apply([hostname, machine("m1", { state: "starting" })]);
+    const { waiters } = routes.find("a.test")!.services.get(80)!;
+    let woken = 0;
+    waiters.add(new Waiter(waiters, 0, 1_000, { wake: () => woken++, expired: () => {} }));
+    routes.apply([machine("other", { app_id: "b".repeat(20) })]);
+    expect(woken).toBe(0);
+    routes.apply([machine("m1")]);
+    expect(woken).toBe(1);
+  });
+  test("what is deleted is gone", () => {
+    const routes = table();
+    routes.apply([hostname, machine("m1")]);
+    const service = routes.find("a.test")!.services.get(80)!;
+    routes.apply([{ table: "machines", key: "h1/m1", row: null }]);
+    expect(service.near).toEqual([]);
+    routes.apply([{ table: "hostnames", key: "a.test", row: null }]);
+    expect(routes.find("a.test")).toBe(null);
+    expect(routes.sizes).toMatchObject({ hostnames: 0, machines: 0 });
+  });
+});
