@@ -13,7 +13,7 @@ describe("Steps", () => {
   test("writes one line a step with its duration and what it found", async () => {
     const { steps, text, pass } = recorded(false);
     expect(await steps.run("postgres", async () => (pass(1_234), "pid 7"))).toBe("pid 7");
-    expect(text()).toMatch(/^✓ postgres +1\.2 s  pid 7\n$/);
+    expect(text()).toMatch(/^✓ postgres +1\.2 s {2}pid 7\n$/);
     expect(steps.timings).toEqual([{ step: "postgres", ms: 1_234 }]);
   });
 
