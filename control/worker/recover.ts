@@ -55,6 +55,7 @@ export async function recover(
       void requests.ended(machine.id, null, reason, hasRestarted);
     }),
   );
+  rememberBeingHere(host);
   for (const { id, desired, state } of listMachines(store)) {
     if (desired === "started" && state !== "started") {
       recovery.restarted.push(id);
@@ -76,13 +77,16 @@ async function adopt(host: Host, machine: Machine): Promise<Watcher | null> {
 }
 
 function everythingEnded(host: Host): boolean {
-  const now = readFileSync(BOOT_ID_FILE, "utf8").trim();
-  const seen = join(host.config.run_folder, SEEN_FILE);
-  const wasSeen = existsSync(seen);
-  writeFileSync(seen, "", { mode: 0o600 });
-  return host.store.write(() => {
-    const before = host.store.fact("boot_id");
-    host.store.setFact("boot_id", now);
-    return before !== null && (before !== now || !wasSeen);
-  });
+  const before = host.store.fact("boot_id");
+  return before !== null && (before !== bootId() || !existsSync(join(host.config.run_folder, SEEN_FILE)));
+}
+
+/** Only once every machine has been judged: an agent killed before that leaves the judging to the next one. */
+function rememberBeingHere(host: Host): void {
+  host.store.write(() => host.store.setFact("boot_id", bootId()));
+  writeFileSync(join(host.config.run_folder, SEEN_FILE), "", { mode: 0o600 });
+}
+
+function bootId(): string {
+  return readFileSync(BOOT_ID_FILE, "utf8").trim();
 }
