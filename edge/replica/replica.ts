@@ -77,6 +77,7 @@ export class Replica {
   #unknownColumns = 0;
   #gaps = 0;
   #lastError: string | null = null;
+  #connectionError: Error | null = null;
   #reconnects = 0;
   #caughtUp: (() => void) | null = null;
 
@@ -193,8 +194,9 @@ export class Replica {
       connectTimeout: ANSWER_WAIT_MS,
       commandTimeout: ANSWER_WAIT_MS,
     });
-    // Without a listener ioredis prints; the rejected command carries the same error.
-    redis.on("error", () => {});
+    // The rejected command only says that the connection is closed; the event says why.
+    this.#connectionError = null;
+    redis.on("error", (error: Error) => this.#connectionError = error);
     this.#redis = redis;
     await redis.connect();
     let checkedMs = -Infinity, discoveredMs = -Infinity;
