@@ -6,7 +6,7 @@ import { runConfig } from "./config.fixture.ts";
 import { makeImage, run } from "./image.fixture.ts";
 import { bootVm, type Machine, type TestVm } from "./qemu.fixture.ts";
 
-const APPLETS = ["sh", "id", "cat", "sleep", "dd", "ip", "hostname", "mount", "ping", "awk"];
+const APPLETS = ["sh", "id", "cat", "sleep", "tail", "ip", "hostname", "mount", "ping", "awk"];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
   "etc/group": "web:x:1001:\nextra:x:77:web\n",
@@ -43,15 +43,14 @@ async function statusOf({ session }: TestVm): Promise<GuestStatus> {
   }
 }
 
-async function linesOf({ session }: TestVm, stream: string): Promise<string[]> {
+async function linesOf(session: TestVm["session"], stream: string): Promise<string[]> {
   const { text } = await session.request("GET", "/v1/logs?from=0");
   const lines = text.trim().split("\n").map((line) => JSON.parse(line) as GuestLogLine);
   return lines.filter((line) => line.stream === stream).map(({ line }) => line);
 }
 
 test("vm-init boots a microvm, serves a second worker, and tells an OOM kill", async () => {
-  const script =
-    "trap 'exec dd if=/dev/zero of=/dev/null bs=300M count=1' USR1; echo ready; while true; do sleep 0.1; done";
+  const script = "trap 'exec tail /dev/zero' USR1; echo ready; while true; do sleep 0.1; done";
   const vm = await boot("microvm", runConfig("vm", { cmd: ["/bin/sh", "-c", script] }, { network: NETWORK }));
   const status = await statusOf(vm);
   expect(status).toMatchObject({ phase: "running", failure: null, exit: null });
@@ -62,8 +61,11 @@ test("vm-init boots a microvm, serves a second worker, and tells an OOM kill", a
   expect(status.init_rss_anon_kb).toBeLessThan(16 * 1_024);
   vm.session.close();
   const second = await vm.connect();
+  expect(await second.firstLogLine()).toBe("ready");
   expect((await second.request("POST", "/v1/signals", { signal: "SIGUSR1" })).status).toBe(204);
-  expect(await second.get<GuestExit>("/v1/exit")).toMatchObject({
+  const exit = await second.get<GuestExit>("/v1/exit");
+  expect(await linesOf(second, "stderr")).toEqual([]);
+  expect(exit).toMatchObject({
     exit_code: 137,
     signal: "SIGKILL",
     oom_killed: true,
@@ -94,8 +96,8 @@ test("vm-init boots a q35 and gives the app its user, network and root", async (
   });
   const vm = await boot("q35", config);
   expect(await vm.session.get<GuestExit>("/v1/exit")).toMatchObject({ exit_code: 3, signal: null });
-  expect(await linesOf(vm, "stderr")).toEqual([]);
-  expect(await linesOf(vm, "stdout")).toEqual([
+  expect(await linesOf(vm.session, "stderr")).toEqual([]);
+  expect(await linesOf(vm.session, "stdout")).toEqual([
     "uid=1000(web) gid=1001(web) groups=77(extra),1001(web)",
     config.hostname,
     "vm-init",

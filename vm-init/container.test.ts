@@ -112,7 +112,7 @@ test("vm-init refuses a signal that does not exist, and a body that is not JSON"
 
 test("vm-init kills an app that ignores its stop signal when the patience ends", async () => {
   const container = await start(shell("trap '' TERM; echo ready; while true; do sleep 1; done"));
-  await statusOf(container);
+  expect(await container.session.firstLogLine()).toBe("ready");
   expect((await container.session.request("POST", "/v1/stop", { signal: "SIGTERM", timeout_s: 1 })).status)
     .toBe(202);
   expect(await exitOf(container)).toMatchObject({ exit_code: 137, signal: "SIGKILL", oom_killed: false });
@@ -125,7 +125,7 @@ test("vm-init stops the app as configured when it is itself asked to end", async
       stop: { signal: "SIGINT", timeout_s: 5 },
     },
   );
-  await statusOf(container);
+  expect(await container.session.firstLogLine()).toBe("ready");
   container.signal("TERM");
   expect(await exitOf(container)).toMatchObject({ exit_code: 7, signal: null });
 }, BOOT_WAIT_MS);

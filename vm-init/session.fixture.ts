@@ -51,6 +51,24 @@ export class GuestSession {
     });
   }
 
+  /** The first line of the machine's log, as soon as there is one. */
+  firstLogLine(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const stream = this.#session.request({ ":path": "/v1/logs?from=0" });
+      let text = "";
+      stream.setEncoding("utf8");
+      stream.on("data", (chunk: string) => {
+        text += chunk;
+        if (!text.includes("\n")) return;
+        resolve((JSON.parse(text.split("\n")[0]!) as { line: string }).line);
+        stream.close();
+      });
+      stream.on("error", reject);
+      stream.on("close", () => reject(new Error("the log was cut off")));
+      stream.end();
+    });
+  }
+
   async get<T>(path: string): Promise<T> {
     return JSON.parse((await this.request("GET", path)).text) as T;
   }

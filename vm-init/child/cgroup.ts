@@ -4,26 +4,26 @@
  * it is the container's, v1 or v2, as far as the driver shows it.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { memoryTotalKb } from "../system/memory.ts";
+import { memoryAvailableKb } from "../system/memory.ts";
 
 const ROOT = "/sys/fs/cgroup";
 const APP = `${ROOT}/app`;
-/** What the kernel and vm-init keep for themselves. */
-const RESERVE_KB = 32_768;
+/** Of what is available before the app starts, vm-init keeps this: else its own code is what the kernel evicts first. */
+const RESERVE_KB = 16_384;
 const APP_KB_MIN = 65_536;
 
 const OOM_FILES = [`${APP}/memory.events`, `${ROOT}/memory.events`, `${ROOT}/memory/memory.oom_control`];
 
-/** A limit for the app's memory that leaves vm-init alive. */
-export function appMemoryBytes(totalKb: number): number {
-  return Math.max(totalKb - RESERVE_KB, Math.min(totalKb, APP_KB_MIN)) * 1_024;
+/** A limit for the app's memory that leaves vm-init alive and answering. */
+export function appMemoryBytes(availableKb: number): number {
+  return Math.max(availableKb - RESERVE_KB, Math.min(availableKb, APP_KB_MIN)) * 1_024;
 }
 
 export function createAppCgroup(): void {
   writeFileSync(`${ROOT}/cgroup.subtree_control`, "+memory +pids");
   mkdirSync(APP, { recursive: true });
-  const totalKb = memoryTotalKb();
-  if (totalKb !== null) writeFileSync(`${APP}/memory.max`, String(appMemoryBytes(totalKb)));
+  const availableKb = memoryAvailableKb();
+  if (availableKb !== null) writeFileSync(`${APP}/memory.max`, String(appMemoryBytes(availableKb)));
 }
 
 /** What `work` starts is in the app's cgroup from its first instruction, so no child of it can slip out. */

@@ -17,10 +17,6 @@ export function initMemory(): InitMemory {
   return { rssKb: kilobytesOf(status, "VmRSS") ?? 0, rssAnonKb: kilobytesOf(status, "RssAnon") ?? 0 };
 }
 
-export function memoryTotalKb(): number | null {
-  return kilobytesOf(readFileSync("/proc/meminfo", "utf8"), "MemTotal");
-}
-
 export function memoryAvailableKb(): number | null {
   return kilobytesOf(readFileSync("/proc/meminfo", "utf8"), "MemAvailable");
 }
