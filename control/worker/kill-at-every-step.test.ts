@@ -53,7 +53,6 @@ beforeAll(async () => {
   await worker.start();
   failing = await worker.pull({ Cmd: ["/no/such/command"] });
   working = await worker.pull();
-  await worker.kill("SIGTERM");
 }, 120_000);
 afterAll(() => worker.remove(), 60_000);
 
@@ -104,28 +103,29 @@ describe("kill -9 of the agent", () => {
   for (const { kind, killAt } of cases) {
     test(`${killAt}: the next agent brings the machine to its goal`, async () => {
       const spec = worker.spec({ image: working });
-      const agent = await worker.start(killAt);
+      await worker.serving();
       await prepare(kind, spec);
+      const killed = worker.killedAt(killAt);
       // The answer may be cut off by the kill: what counts is what stands in the database.
       await ask(kind, spec).catch(() => null);
-      expect(await agent.exited).toBe(KILLED);
+      expect(await killed).toBe(KILLED);
       await worker.start();
       // What had not been accepted is asked for again, as control would.
       if (kind === "create") await ask(kind, spec);
       expect(await viewOf(spec.id, GOAL[kind])).toMatchObject({ state: GOAL[kind] });
       await expectPublished(spec.id, GOAL[kind]);
       await destroyAndExpectNothing(spec);
-      await worker.kill("SIGTERM");
     }, 60_000);
   }
 
   for (const killAt of undoCases) {
     test(`${killAt}: the next agent undoes the failed start`, async () => {
       const spec = worker.spec({ image: failing });
-      const agent = await worker.start(killAt);
+      await worker.serving();
       await prepare("start", spec);
+      const killed = worker.killedAt(killAt);
       await ask("start", spec).catch(() => null);
-      expect(await agent.exited).toBe(KILLED);
+      expect(await killed).toBe(KILLED);
       await worker.start();
       const view = await viewOf(spec.id, "started", "failed");
       expect(view).toMatchObject({ state: "failed", last_exit: { exit_code: null, requested: false } });
@@ -133,7 +133,6 @@ describe("kill -9 of the agent", () => {
       expect(await worker.links()).toEqual([]);
       await expectPublished(spec.id, "failed");
       await destroyAndExpectNothing(spec);
-      await worker.kill("SIGTERM");
     }, 60_000);
   }
 
@@ -145,16 +144,16 @@ describe("kill -9 of the agent", () => {
       await full.pull();
       const first = full.spec();
       await full.call("PUT", `/v1/machines/${first.id}`, first);
-      await full.kill("SIGTERM");
     }, 60_000);
     afterAll(() => full.remove(), 60_000);
 
     for (const killAt of undoCreateCases) {
       test(`${killAt}: the next agent undoes the failed create`, async () => {
         const spec = full.spec();
-        const agent = await full.start(killAt);
+        await full.serving();
+        const killed = full.killedAt(killAt);
         await full.call("PUT", `/v1/machines/${spec.id}`, spec).catch(() => null);
-        expect(await agent.exited).toBe(KILLED);
+        expect(await killed).toBe(KILLED);
         await full.start();
         // Answered once the undoing is through, and refused again for the same reason.
         const error = await full.call("PUT", `/v1/machines/${spec.id}`, spec).catch((e: GodwitError) =>
@@ -164,7 +163,6 @@ describe("kill -9 of the agent", () => {
         expect(await full.remains(spec.id)).toEqual([]);
         expect((await full.call<{ machines: unknown[] }>("GET", "/v1/machines")).machines).toHaveLength(1);
         expect((await full.published()).has(`${full.config.host_id}/${spec.id}`)).toBe(false);
-        await full.kill("SIGTERM");
       }, 60_000);
     }
   });

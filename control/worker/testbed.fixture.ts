@@ -96,32 +96,48 @@ export class TestWorker {
     return new TestWorker(folder, config);
   }
 
-  /** Starts the agent and waits until it serves, or until it is gone where it is to be killed at `killAt`. */
-  async start(killAt: string | null = null): Promise<AgentProcess> {
+  /** Starts an agent, to be this host's, and waits until it serves. */
+  async start(): Promise<AgentProcess> {
+    const agent = this.launch();
+    this.#agent = agent;
+    const timer = setTimeout(() => agent.kill("SIGKILL"), UP_WAIT_MS);
+    const isUp = await agent.up;
+    clearTimeout(timer);
+    if (!isUp) throw new Error(`the agent did not come up: ${agent.log()}`);
+    return agent;
+  }
+
+  /** An agent's process, whatever becomes of it. */
+  launch(): AgentProcess & { kill(signal: NodeJS.Signals): void; readonly up: Promise<boolean> } {
     const logFile = join(this.folder, `agent-${++this.#starts}.log`);
     const child = Bun.spawn({
-      cmd: [
-        process.execPath,
-        join(import.meta.dir, "agent.fixture.ts"),
-        this.#configFile,
-        ...(killAt ? [killAt] : []),
-      ],
+      cmd: [process.execPath, join(import.meta.dir, "agent.fixture.ts"), this.#configFile],
       stdin: "ignore",
       stdout: "pipe",
       stderr: Bun.file(logFile),
     });
-    const agent = {
+    return {
       pid: child.pid,
       exited: child.exited,
-      kill: (signal: NodeJS.Signals) => child.kill(signal),
+      kill: (signal) => child.kill(signal),
       log: () => (existsSync(logFile) ? readFileSync(logFile, "utf8") : ""),
+      up: child.stdout.getReader().read().then(({ value }) => value !== undefined),
     };
-    this.#agent = agent;
-    const timer = setTimeout(() => child.kill("SIGKILL"), UP_WAIT_MS);
-    const { value } = await child.stdout.getReader().read();
-    clearTimeout(timer);
-    if (value === undefined && killAt === null) throw new Error(`the agent did not come up: ${agent.log()}`);
-    return agent;
+  }
+
+  /** The agent is to kill itself at `KIND:STEP:WHEN`. Resolves with its status when it has. */
+  killedAt(boundary: string): Promise<number> {
+    writeFileSync(join(this.folder, "kill-at"), boundary);
+    return this.#agent!.exited;
+  }
+
+  /** The agent that serves, started where there is none. */
+  async serving(): Promise<AgentProcess> {
+    const { code } = this.#agent === null ? { code: 0 } : await Promise.race([
+      this.#agent.exited.then((code) => ({ code })),
+      Promise.resolve({ code: null }),
+    ]);
+    return code === null ? this.#agent! : await this.start();
   }
 
   /** Resolves when the agent has logged the text. */
