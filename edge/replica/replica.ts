@@ -152,9 +152,9 @@ export class Replica {
         await this.#session(() => failures = 0);
       } catch (error) {
         if (this.#stopped) return;
-        this.#lastError = messageOf(error);
+        this.#lastError = messageOf(this.#connectionError ?? error);
         if (failures === 0) {
-          log.warn({ err: messageOf(error) }, "the state streams cannot be read; serving on");
+          log.warn({ err: this.#lastError }, "the state streams cannot be read; serving on");
         }
         failures++;
         this.#reconnects++;
