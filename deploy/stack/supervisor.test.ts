@@ -3,6 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startServer } from "../servers/child.ts";
+import { endServers } from "./down.ts";
+import { homeAt } from "./home.ts";
 import { endProcess, isAlive, liveRecords } from "./identity.ts";
 import type { Part } from "./parts.ts";
 import { boundLogs, RESTART_WAIT_MS_MAX, restartWaitMs, Supervisor } from "./supervisor.ts";
@@ -76,6 +78,19 @@ describe("Supervisor", () => {
     expect(liveRecords(runFolder)).toEqual([]);
   }, 30_000);
 });
+
+test("endServers() ends what a supervisor left that was killed with -9", async () => {
+  const home = { ...homeAt(join(folder, "home")), runFolder: join(folder, "run-killed") };
+  const fixture = join(import.meta.dir, "supervisor.fixture.ts");
+  const child = Bun.spawn([process.execPath, fixture, home.runFolder, folder], { stdout: "pipe" });
+  await child.stdout.getReader().read();
+  child.kill("SIGKILL");
+  await child.exited;
+  const orphans = liveRecords(home.runFolder);
+  expect(orphans.map((record) => record.name).sort()).toEqual(["first", "second"]);
+  expect(await endServers(home)).toContain("first");
+  expect(orphans.some(isAlive)).toBe(false);
+}, 30_000);
 
 test("endProcess() leaves a process alone that took over the pid", async () => {
   const child = Bun.spawn(["sleep", "1000"]);
