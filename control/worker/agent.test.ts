@@ -78,6 +78,18 @@ describe("a machine's life", () => {
     await destroyed(spec);
   }, 60_000);
 
+  test("loses none of the lines that a process wrote just before its end", async () => {
+    const count = 'i=0; while [ $i -lt 150 ]; do echo "$i"; i=$((i+1)); done';
+    const spec = await created({ command: ["/bin/sh", "-c", count] });
+    await worker.call("POST", `${pathOf(spec)}/start`);
+    expect((await worker.wait(spec.id, "stopped", "failed")).last_exit).toMatchObject({ exit_code: 0 });
+    type Answer = { lines: { stream: string; line: string }[] };
+    const { lines } = await worker.call<Answer>("GET", `${pathOf(spec)}/logs`);
+    expect(lines.filter(({ stream }) => stream === "stdout").map(({ line }) => Number(line)))
+      .toEqual(Array.from({ length: 150 }, (_, n) => n));
+    await destroyed(spec);
+  }, 60_000);
+
   test("ends in failed with the step and the reason where the command does not exist", async () => {
     const spec = await created({ command: ["/no/such/command"] });
     await worker.call("POST", `${pathOf(spec)}/start`);
