@@ -60,9 +60,9 @@ export async function verifyToken(
   now: Date,
   isRevoked: (tokenId: string) => Promise<boolean>,
 ): Promise<Principal> {
-  if (token.length > TOKEN_CHARS_MAX) throw refused("token_malformed", "it is too long");
+  if (token.length > TOKEN_CHARS_MAX) throw refused("access.token_malformed", "it is too long");
   const claims = await verifiedClaims(keys, token, now);
-  if (await isRevoked(claims.jti)) throw refused("token_revoked", "it was revoked");
+  if (await isRevoked(claims.jti)) throw refused("access.token_revoked", "it was revoked");
   return {
     subject: claims.sub,
     tokenId: claims.jti,
@@ -90,22 +90,22 @@ async function verifiedClaims(keys: Pick<KeyPair, "publicKey">, token: string, n
 function reasonOf(error: unknown): GodwitError {
   if (error instanceof errors.JWTExpired) {
     const expired = new Date((error.payload.exp ?? 0) * 1_000).toISOString();
-    return refused("token_expired", `it expired at ${expired}`);
+    return refused("access.token_expired", `it expired at ${expired}`);
   }
   if (error instanceof errors.JWSSignatureVerificationFailed) {
-    return refused("token_foreign", "it was not signed by this control plane");
+    return refused("access.token_foreign", "it was not signed by this control plane");
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     if (error.claim === "aud" || error.claim === "iss") {
-      return refused("token_wrong_audience", `its "${error.claim}" is not this API's`);
+      return refused("access.token_wrong_audience", `its "${error.claim}" is not this API's`);
     }
-    if (error.claim === "nbf") return refused("token_not_yet_valid", "its time has not come");
+    if (error.claim === "nbf") return refused("access.token_not_yet_valid", "its time has not come");
   }
-  return refused("token_malformed", "it is not an access token of Godwit", error);
+  return refused("access.token_malformed", "it is not an access token of Godwit", error);
 }
 
-function refused(what: string, why: string, cause?: unknown): GodwitError {
-  return new GodwitError(`access.${what}`, `Cannot accept the access token: ${why}`, {
+function refused(code: string, why: string, cause?: unknown): GodwitError {
+  return new GodwitError(code, `Cannot accept the access token: ${why}`, {
     fault: "client",
     hint: "Get a new token from the operator, who issues them with control/access/issue.ts.",
     ...(cause === undefined ? {} : { cause }),

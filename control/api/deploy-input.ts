@@ -132,7 +132,7 @@ function readArguments(value: readonly string[] | null, what: "entrypoint" | "co
     `at most ${COMMAND_BYTES_MAX} bytes together`,
   ).refine((list) => list.every((argument) => !argument.includes("\0")), "contains NUL");
   return validate(bounded, [...value], {
-    code: `release.${what}_invalid`,
+    code: what === "entrypoint" ? "release.entrypoint_invalid" : "release.command_invalid",
     what,
     hint: "A list of 1 to 1024 arguments, or none to use the image's.",
     secret: true,
