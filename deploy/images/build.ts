@@ -7,8 +7,10 @@ import { join, resolve } from "node:path";
 import { withFileLock } from "./file-lock.ts";
 import { fillInitFolder, makeInitDrive } from "./init-drive.ts";
 import { initramfs } from "./initramfs.ts";
-import { findBusybox, hashInputs } from "./inputs.ts";
-import { exists, type Kernel, kernelFile, provideKernel, vmlinuxFile } from "./kernel.ts";
+import { provideBusybox } from "./busybox.ts";
+import { exists } from "./debian-package.ts";
+import { hashInputs } from "./inputs.ts";
+import { type Kernel, kernelFile, provideKernel, vmlinuxFile } from "./kernel.ts";
 
 const STAGE0 = resolve(import.meta.dir, "stage0.sh");
 const GUESTS_KEPT_MAX = 3;
@@ -40,7 +42,7 @@ export async function buildGuest({ folder, onStep = () => {} }: BuildOptions): P
   return await withFileLock(join(folder, "lock"), async () => {
     const timed = timer(onStep);
     const kernel = await timed("kernel", () => provideKernel(join(folder, "kernel"), onStep));
-    const busybox = await findBusybox();
+    const busybox = await timed("busybox", () => provideBusybox(join(folder, "busybox"), onStep));
     const hash = await timed("inputs", () => hashInputs(kernel, busybox));
     const files = guestFiles(folder, hash);
     if (await exists(join(folder, hash))) {

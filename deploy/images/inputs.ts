@@ -1,28 +1,15 @@
 /** What a guest is built from, as one hash: the same inputs are never built twice. */
-import { join, relative, resolve } from "node:path";
-import { GodwitError } from "../../control/contract/errors.ts";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import type { Kernel } from "./kernel.ts";
 
 const ROOT = resolve(import.meta.dir, "../..");
 const SOURCES = ["vm-init/**/*.ts", "control/contract/guest-limits.ts", "deploy/images/{stage0.sh,*.ts}"];
 const HASH_DIGITS = 16;
 
-const BUSYBOX_PLACES = ["/bin/busybox", "/usr/bin/busybox"];
-
-/** Debian's busybox-static: the initramfs has no C library. */
-export async function findBusybox(): Promise<string> {
-  for (const place of BUSYBOX_PLACES) if (await Bun.file(place).exists()) return place;
-  throw new GodwitError(
-    "images.tool_missing",
-    `Cannot build the initramfs: no busybox at ${BUSYBOX_PLACES.join(" or ")}`,
-    { fault: "us", hint: "install it: apt-get install busybox-static" },
-  );
-}
-
 export async function hashInputs(kernel: Kernel, busybox: string): Promise<string> {
   const hash = new Bun.CryptoHasher("sha256");
-  hash.update(`bun ${Bun.version}\nkernel ${kernel.id}\n`);
-  const files = [busybox];
+  hash.update(`bun ${Bun.version}\nkernel ${kernel.id}\nbusybox ${basename(dirname(busybox))}\n`);
+  const files: string[] = [];
   for (const pattern of SOURCES) {
     for await (const file of new Bun.Glob(pattern).scan({ cwd: ROOT })) files.push(join(ROOT, file));
   }

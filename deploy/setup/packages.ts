@@ -19,14 +19,12 @@ export const PACKAGES: readonly Package[] = [
   { name: "runc", proof: "runc", why: "runs machines without a hypervisor (--vmm runc)" },
   { name: "erofs-utils", proof: "mkfs.erofs", why: "makes read-only drives: images and vm-init" },
   { name: "e2fsprogs", proof: "mkfs.ext4", why: "makes each machine's writable drive" },
-  { name: "busybox-static", proof: "busybox", why: "the first program inside a guest" },
-  { name: "cpio", proof: "cpio", why: "packs the guest's initramfs" },
   { name: "iproute2", proof: "ip", why: "links and addresses of machines" },
   { name: "nftables", proof: "nft", why: "isolation of machines, NAT for their egress" },
   { name: "util-linux", proof: "unshare", why: "mounts, loop devices, namespaces" },
-  { name: "xz-utils", proof: "xz", why: "unpacks the guest kernel" },
-  { name: "zstd", proof: "zstd", why: "unpacks image layers" },
   { name: "ca-certificates", proof: "update-ca-certificates", why: "TLS to image registries" },
+  { name: "busybox-static", proof: "busybox", why: "the program inside of test images", onlyForCheck: true },
+  { name: "cpio", proof: "cpio", why: "reads the initramfs that the tests made", onlyForCheck: true },
   { name: "curl", proof: "curl", why: "end-to-end tests ask through it", onlyForCheck: true },
 ];
 
