@@ -94,16 +94,10 @@ async function updateLists(onStep: (line: string) => void): Promise<void> {
 
 async function download(known: DebianPackage, work: string, onStep: (line: string) => void): Promise<void> {
   onStep(`fetching ${known.name} ${known.version}`);
+  const versioned = `${known.name}=${known.version}`;
   // As root itself: the user _apt cannot reach into the folders of root.
-  const argv = [
-    "apt-get",
-    "download",
-    "-q",
-    "-o",
-    "APT::Sandbox::User=root",
-    `${known.name}=${known.version}`,
-  ];
-  const fetch = () => runTool(argv, { cwd: work });
+  const fetch = () =>
+    runTool(["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", versioned], { cwd: work });
   try {
     await fetch();
   } catch {
