@@ -130,6 +130,8 @@ function report(
     guest_memory_available_mb: guest.memory_available_mb,
     vm_init_rss_kb: guest.init_rss_kb,
     vm_init_rss_anon_kb: guest.init_rss_anon_kb,
+    /** By the guest's clock, from its kernel's start; what follows is the app's own start. */
+    guest_spawned_by_s: guest.uptime_s,
     boot_steps_ms: Object.fromEntries(guest.steps.map(({ step, ms }) => [step, round1(ms)])),
   };
 }
