@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Server, startServer } from "./child.ts";
+import { collectRegistry, REGISTRY_BYTES_MAX, registryBytes } from "./registry-bound.ts";
 
 export interface RegistryOptions {
   /** Holds blobs and configuration; made where missing. */
@@ -9,6 +10,8 @@ export interface RegistryOptions {
   readonly port: number;
   readonly password: string;
   readonly logFile: string;
+  /** Beyond this, old tags and what only they need are removed at start. @default REGISTRY_BYTES_MAX */
+  readonly bytesMax?: number;
   /** Hears of the process before it answers. */
   readonly onSpawn?: (pid: number) => void;
 }
@@ -42,6 +45,9 @@ export async function startRegistry(options: RegistryOptions): Promise<RegistryS
     }),
     { mode: 0o600 },
   );
+  if (registryBytes(options.folder) > (options.bytesMax ?? REGISTRY_BYTES_MAX)) {
+    await collectRegistry(options.folder, config);
+  }
   const server = await startServer({
     name: "docker-registry",
     argv: ["docker-registry", "serve", config],

@@ -5,6 +5,7 @@ import { type Server, startServer } from "../servers/child.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRedis } from "../servers/redis.ts";
 import { startRegistry } from "../servers/registry.ts";
+import { REGISTRY_BYTES_MAX, registryBytes } from "../servers/registry-bound.ts";
 import type { Home } from "./home.ts";
 import type { Secrets } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
@@ -16,6 +17,8 @@ export type PartName = (typeof PART_NAMES)[number];
 export interface Part {
   readonly name: string;
   readonly logFile: string;
+  /** True where the part should be started anew, because its start brings it back below its bound. */
+  readonly outgrown?: () => boolean;
   /** Resolves once it answers. `onSpawn` hears of the process before that, so that a crash leaves no one unknown. */
   start(onSpawn: (pid: number) => void): Promise<Server>;
 }
@@ -90,6 +93,7 @@ export function stackParts(home: Home, ports: PortPlan, secrets: Secrets, elsewh
   parts.push({
     name: "registry",
     logFile: logFile("registry"),
+    outgrown: () => registryBytes(folder("registry")) > REGISTRY_BYTES_MAX,
     start: (onSpawn) =>
       startRegistry({
         folder: folder("registry"),

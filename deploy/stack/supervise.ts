@@ -10,6 +10,7 @@ import { elsewhereFromEnvironment } from "./process-files.ts";
 import { boundLogs, Supervisor } from "./supervisor.ts";
 
 const LOG_CHECK_INTERVAL_MS = 10_000;
+const BOUND_CHECK_INTERVAL_MS = 600_000;
 
 const { values } = parseArgs({ options: { home: { type: "string" } } });
 if (values.home === undefined) throw new Error("--home FOLDER is missing");
@@ -41,6 +42,7 @@ chmodSync(home.supervisorSocket, 0o600);
 writeRecord(home.runFolder, recordOf("supervisor", process.pid)!);
 
 const logs = setInterval(() => boundLogs(home.logs), LOG_CHECK_INTERVAL_MS);
+const bounds = setInterval(() => void supervisor.boundParts(), BOUND_CHECK_INTERVAL_MS);
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, async () => {
     say(`${signal}: stopping`);
@@ -52,6 +54,7 @@ process.on("SIGHUP", () => {}); // the terminal that `up` was typed in may close
 
 async function end(): Promise<void> {
   clearInterval(logs);
+  clearInterval(bounds);
   await server.stop();
   rmSync(home.supervisorSocket, { force: true });
   removeRecord(home.runFolder, "supervisor");

@@ -35,6 +35,26 @@ function listener() {
 }
 
 describe("Supervisor", () => {
+  test("starts a part anew that has outgrown its bound, and no other", async () => {
+    const { say, until } = listener();
+    let full = true;
+    const grows = { ...part("grows", ["sleep", "1000"]), outgrown: () => full };
+    const supervisor = new Supervisor(
+      [part("stays", ["sleep", "1000"]), grows],
+      join(folder, "run-bound"),
+      say,
+    );
+    await supervisor.startAll();
+    const [stays, before] = supervisor.status.parts.map((p) => p.pid);
+    await supervisor.boundParts();
+    full = false;
+    await until(/^grows runs/, 2);
+    await supervisor.boundParts();
+    expect(supervisor.status.parts[0]!.pid).toBe(stays!);
+    expect(supervisor.status.parts[1]!.pid).not.toBe(before!);
+    await supervisor.stopAll();
+  });
+
   test("starts parts in order, restarts one that was killed, and stops all", async () => {
     const runFolder = join(folder, "run");
     const { say, until } = listener();

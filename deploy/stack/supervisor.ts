@@ -94,6 +94,16 @@ export class Supervisor {
     if (!this.#stopped.signal.aborted) this.#state = "running";
   }
 
+  /** Starts those anew that have outgrown their bound. */
+  async boundParts(): Promise<void> {
+    for (const kept of this.#kept) {
+      if (kept.server === null || this.#state !== "running" || kept.part.outgrown?.() !== true) continue;
+      this.#say(`${kept.part.name} has outgrown its bound and is started anew`);
+      // Its watcher sees the end and starts it again.
+      await kept.server.stop();
+    }
+  }
+
   async stopAll(): Promise<void> {
     this.#stopped.abort();
     this.#state = "stopping";

@@ -136,7 +136,14 @@ test("ensure() accepts an image without layers", async () => {
   expect(await withMounted(file, listTree)).toEqual([]);
 });
 
-test.each(["../escape", "a/../../escape", "/escape"])("ensure() refuses the entry name %s", async (name) => {
+test("ensure() reads an entry name that begins with / from the image's root", async () => {
+  const file = await ensure({
+    layers: [[{ name: "/ko-app/", type: "directory" }, { name: "/ko-app/a", content: "x" }]],
+  });
+  expect(await withMounted(file, (root) => Bun.file(join(root, "ko-app/a")).text())).toBe("x");
+});
+
+test.each(["../escape", "a/../../escape"])("ensure() refuses the entry name %s", async (name) => {
   // tar-stream's writer keeps names as they are given.
   const error = await refusal({ layers: [[{ name: "fine", content: "" }], [{ name, content: "bad" }]] });
   expect(error.code).toBe("image.layer_unsafe");
