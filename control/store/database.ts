@@ -39,7 +39,7 @@ export class Store {
     try {
       return await work(this.#pool);
     } catch (error) {
-      throw typed(error);
+      throw this.#typed(error);
     }
   }
 
@@ -48,7 +48,7 @@ export class Store {
     try {
       return await this.#pool.begin(async (tx) => await work(tx)) as T;
     } catch (error) {
-      throw typed(error);
+      throw this.#typed(error);
     }
   }
 
@@ -65,7 +65,7 @@ export class Store {
       return { sql, close: () => own.close({ timeout: 0 }) };
     } catch (error) {
       await own.close({ timeout: 0 });
-      throw typed(error);
+      throw this.#typed(error);
     }
   }
 
@@ -75,7 +75,7 @@ export class Store {
       const subscription = await this.#pool.listen(channel, onNotify, onNotify);
       return () => subscription.unlisten();
     } catch (error) {
-      throw typed(error);
+      throw this.#typed(error);
     }
   }
 
@@ -86,6 +86,17 @@ export class Store {
   async close(): Promise<void> {
     await this.#pool.close({ timeout: 1 });
   }
+
+  #typed(error: unknown): unknown {
+    if (!isAway(error) && !(error instanceof DOMException)) return error;
+    const { host } = new URL(this.#url);
+    return new GodwitError("store.unavailable", `Cannot reach Postgres at ${host}: ${messageOf(error)}`, {
+      fault: "us",
+      retryable: true,
+      hint: "Check that Postgres runs and that `database_url` names it, then try again.",
+      cause: error,
+    });
+  }
 }
 
 /** True where nothing is wrong with the request: the server was away, or ended the statement for its own reasons. */
@@ -93,16 +104,6 @@ export function isAway(error: unknown): boolean {
   if (!(error instanceof SQL.PostgresError)) return false;
   if (error.code === "ERR_POSTGRES_SERVER_ERROR") return awayState.test(error.errno ?? "");
   return error.code.startsWith("ERR_POSTGRES_CONNECTION") || error.code.endsWith("_TIMEOUT");
-}
-
-function typed(error: unknown): unknown {
-  if (!isAway(error) && !(error instanceof DOMException)) return error;
-  return new GodwitError("store.unavailable", `Cannot reach Postgres: ${messageOf(error)}`, {
-    fault: "us",
-    retryable: true,
-    hint: "Check that Postgres runs and that `database_url` names it, then try again.",
-    cause: error,
-  });
 }
 
 /** For a parameter that is cast `::text::jsonb`; Bun.SQL would encode a string twice. */

@@ -44,11 +44,13 @@ const POLL_MS = 200;
 
 export class Stack {
   readonly home: string;
+  /** On top of this process's own environment, for every command. */
+  env: Record<string, string> = {};
   readonly #portBase: number;
   #up: UpAnswer | null = null;
 
-  constructor() {
-    this.home = mkdtempSync(join(tmpdir(), "godwit-e2e-"));
+  constructor(home = mkdtempSync(join(tmpdir(), "godwit-e2e-"))) {
+    this.home = home;
     this.#portBase = 20_000 + Math.floor(Math.random() * 1_000) * 20;
   }
 
@@ -83,7 +85,7 @@ export class Stack {
   async #spawn(args: string[]): Promise<Run> {
     const child = Bun.spawn([process.execPath, ...args], {
       cwd: root,
-      env: { ...process.env, GODWIT_HOME: this.home },
+      env: { ...process.env, GODWIT_HOME: this.home, ...this.env },
       stdin: "ignore",
       stdout: "pipe",
       stderr: "pipe",

@@ -1,5 +1,5 @@
 /** Starts a server program, waits until it answers, and stops it by its own process id. Used by tests and by `up`. */
-import { closeSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import { createServer } from "node:net";
 import { GodwitError } from "../../control/contract/errors.ts";
 
@@ -40,6 +40,7 @@ export async function startServer(command: ServerCommand): Promise<Server> {
     env: { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C.UTF-8", ...command.env },
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
   });
+  const said = fstatSync(log).size;
   closeSync(log);
   command.onSpawn?.(child.pid);
   const stop = async () => {
@@ -53,7 +54,8 @@ export async function startServer(command: ServerCommand): Promise<Server> {
   while (!await command.ready()) {
     if (child.exitCode !== null || child.signalCode !== null || Date.now() > deadline) {
       await stop();
-      throw new GodwitError("stack.server_not_ready", `${command.name} did not come up`, {
+      const words = await lastLines(command.logFile, said);
+      throw new GodwitError("stack.server_not_ready", `${command.name} did not come up${words}`, {
         fault: "us",
         retryable: true,
         hint: `its log is ${command.logFile}`,
@@ -62,6 +64,16 @@ export async function startServer(command: ServerCommand): Promise<Server> {
     await Bun.sleep(READY_POLL_MS);
   }
   return { pid: child.pid, stop, exited: child.exited };
+}
+
+const TAIL_BYTES = 2_048;
+const TAIL_LINES = 6;
+
+/** The last of what was written to the log from byte `from` on: what this start said, and no earlier one. */
+async function lastLines(file: string, from: number): Promise<string> {
+  const log = Bun.file(file);
+  const text = (await log.slice(Math.max(from, log.size - TAIL_BYTES)).text()).trim();
+  return text === "" ? "" : `; it said:\n${text.split("\n").slice(-TAIL_LINES).join("\n")}`;
 }
 
 /** A loopback TCP port that was free a moment ago. */

@@ -81,20 +81,10 @@ export async function partRuns(home: Home, name: string): Promise<PartStatus> {
         `${name}: ${part?.error?.message ?? "its supervisor ended"}`,
         {
           fault: "us",
-          hint: `read ${log}; its last lines:\n${await lastLines(log)}`,
+          hint: `read ${log}`,
         },
       );
     }
     await Bun.sleep(POLL_MS);
   }
-}
-
-const TAIL_BYTES = 4_096;
-const TAIL_LINES = 12;
-
-async function lastLines(file: string): Promise<string> {
-  const log = Bun.file(file);
-  if (!await log.exists()) return "    (the log is empty)";
-  const text = await log.slice(Math.max(0, log.size - TAIL_BYTES)).text();
-  return text.trimEnd().split("\n").slice(-TAIL_LINES).map((line) => `    ${line}`).join("\n");
 }

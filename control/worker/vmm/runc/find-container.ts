@@ -44,14 +44,14 @@ export function toolsAtWork(spec: Pick<VmSpec, "runFolder">, paths: RuncPaths): 
     const [program, ...rest] = argumentsOf(pid);
     if (program === undefined || !TOOLS.includes(basename(program))) return false;
     return rest.some((argument) => argument.startsWith(`${spec.runFolder}/`)) ||
-      rest.includes(paths.kernelName) || isOrphanOfRunc(rest, pid, paths);
+      rest.includes(paths.kernelName) || isOrphanOfRunc(rest, pid, spec.runFolder);
   }).flatMap((pid) => identify(pid) ?? []);
 }
 
-/** `runc init`, before it is in the container's cgroup, names nothing; but it stands in the container's root. */
-function isOrphanOfRunc(rest: string[], pid: number, paths: RuncPaths): boolean {
+/** `runc init`, before it is in the container's cgroup, names nothing; but it stands in the bundle, later in the root. */
+function isOrphanOfRunc(rest: string[], pid: number, runFolder: string): boolean {
   try {
-    return rest[0] === "init" && readlinkSync(`/proc/${pid}/cwd`).startsWith(paths.rootfs);
+    return rest[0] === "init" && readlinkSync(`/proc/${pid}/cwd`).startsWith(`${runFolder}/`);
   } catch {
     return false; // Gone in between.
   }
