@@ -129,7 +129,9 @@ async function bodyOf(stream: Stream): Promise<Record<string, unknown>> {
 /** From `seq` on, then live; ends once the process has ended and all was sent. */
 async function sendLog(stream: Stream, log: LogRing, seq: number): Promise<void> {
   stream.respond({ ":status": 200, "content-type": "application/x-ndjson" });
-  const gone = new Promise<void>((resolve) => stream.once("close", resolve));
+  // One listener for the stream's whole life: a race against its end at each turn would keep a trace of each turn.
+  let wake = () => {};
+  for (const event of ["close", "drain"]) stream.on(event, () => wake());
   let next = seq;
   while (!stream.destroyed) {
     const more = log.more();
@@ -138,14 +140,15 @@ async function sendLog(stream: Stream, log: LogRing, seq: number): Promise<void>
     if (last !== undefined) {
       next = last.seq + 1;
       const text = lines.map((line) => JSON.stringify(line) + "\n").join("");
-      if (!stream.write(text)) {
-        await Promise.race([new Promise((resolve) => stream.once("drain", resolve)), gone]);
-      }
+      if (!stream.write(text)) await new Promise<void>((resolve) => wake = resolve);
     } else if (log.closed) {
       stream.end();
       return;
     } else {
-      await Promise.race([more, gone]);
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+        void more.then(resolve);
+      });
     }
   }
 }
