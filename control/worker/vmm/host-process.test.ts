@@ -31,6 +31,24 @@ test("goneOf() sees the end of a process that is no child, at once after a hint"
   await gone;
 });
 
+test("goneOf() listens to its hint once, however often it looks", async () => {
+  const child = Bun.spawn(["sleep", "60"]);
+  const identity = identify(child.pid)!;
+  let listeners = 0;
+  const hint = new Promise<void>(() => {});
+  const then = hint.then.bind(hint);
+  hint.then = ((...heard: Parameters<typeof then>) => {
+    listeners++;
+    return then(...heard);
+  }) as typeof hint.then;
+  const polls = 5;
+  const gone = goneOf(identity, 1, new AbortController().signal, hint);
+  await Bun.sleep(polls * 2);
+  await killAndWait(identity);
+  await gone;
+  expect(listeners).toBe(1);
+});
+
 test("argumentsOf() reads a command line, and nothing of a process that is gone", () => {
   expect(argumentsOf(process.pid).length).toBeGreaterThan(0);
   expect(argumentsOf(4_194_304)).toEqual([]);

@@ -74,10 +74,22 @@ export async function goneOf(
   hint: Promise<void> = new Promise(() => {}),
 ): Promise<void> {
   let hinted = false;
-  void hint.then(() => hinted = true);
+  let wake = () => {};
+  // Listened to once: a race at each poll would leave a trace in the hint for as long as the process lives.
+  void hint.then(() => {
+    hinted = true;
+    wake();
+  });
   for (let quickPolls = 0; isAlive(process) && !signal.aborted;) {
-    if (hinted && quickPolls++ < QUICK_POLLS_MAX) await delay(GONE_POLL_MS, undefined, { ref: false });
-    else await Promise.race([delay(pollMs, undefined, { ref: false }), ...(hinted ? [] : [hint])]);
+    const ms = hinted && quickPolls++ < QUICK_POLLS_MAX ? GONE_POLL_MS : pollMs;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      timer.unref();
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
   if (signal.aborted) await new Promise<never>(() => {});
 }
