@@ -58,6 +58,8 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const metrics = new Metrics();
   const stateRedis = connectRedis(config.redis_url, (error) => log.warn({ err: error }, "redis is away"));
   const logRedis = connectRedis(config.redis_url, () => {});
+  // Made before anything can end: a machine that is adopted may do so while others still are.
+  const leaving = new AbortController();
   const host = await openHost();
   const engine = new Engine({
     store,
@@ -91,7 +93,6 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const recovery = await recover(host, engine, requests, followExit);
   log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
   const listener = listen(workerApp(host, requests), config.listen_socket);
-  const leaving = new AbortController();
   const tasks = [register(host, Math.random, leaving.signal), keepHouseForever(leaving.signal)];
 
   return {
