@@ -68,6 +68,23 @@ describe("Logs", () => {
     second.redis.disconnect();
   }, 60_000);
 
+  test(
+    "counts a new boot's lines anew also for an agent whose forerunner was killed right after the boot",
+    async () => {
+      const store = aStore();
+      const first = await aLog(store);
+      first.logs.start();
+      first.logs.guest(first.machine, line(41, "of the old boot"));
+      await first.logs.stop();
+      first.logs.restart(first.machine);
+      first.redis.disconnect();
+      const second = await aLog(store);
+      expect(second.logs.nextSeq(first.machine)).toBe(0);
+      second.redis.disconnect();
+    },
+    60_000,
+  );
+
   test("drops the oldest lines while Redis is away, counts them, and makes nobody wait", async () => {
     // Nobody listens there.
     const { logs, machine, redis, dropped } = await aLog(aStore(), "redis://worker:none@127.0.0.1:9/0");

@@ -74,10 +74,12 @@ export class Logs {
     return this.#tailOf(machineId).nextSeq;
   }
 
-  /** A new boot counts its lines anew. */
+  /** A new boot counts its lines anew. Saved at once: an agent that asked with the old number would be told nothing. */
   restart(machineId: string): void {
-    this.#tailOf(machineId).nextSeq = 0;
-    this.#unsaved.add(machineId);
+    const { store } = this.#options;
+    const tail = this.#tailOf(machineId);
+    tail.nextSeq = 0;
+    store.write(() => saveLogTail(store, machineId, tail));
   }
 
   tail(machineId: string, lines: number): LogLine[] {
