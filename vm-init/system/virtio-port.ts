@@ -56,15 +56,24 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
       return setTimeout(next, AWAY_POLL_MS);
     }
     const chunk = Buffer.from(buffer.subarray(0, count));
-    if (chunk.indexOf(PREFACE) === 0) {
+    const start = newestStart(chunk);
+    if (start !== -1) {
       end();
       onStream(stream = new PortStream(fd));
     }
     // Bytes for a stream that is gone are dropped until the next preface.
-    if (stream !== null && !stream.destroyed) stream.push(chunk);
+    if (stream !== null && !stream.destroyed) stream.push(start > 0 ? chunk.subarray(start) : chunk);
     next();
   };
   next();
+}
+
+/**
+ * Where the newest host's words begin in what was read, or -1. What stands before is of hosts that went before the port
+ * was read, whose words one read may hold together with the next one's.
+ */
+export function newestStart(chunk: Buffer): number {
+  return chunk.lastIndexOf(PREFACE);
 }
 
 class PortStream extends Duplex {
