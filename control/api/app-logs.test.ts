@@ -66,6 +66,20 @@ describe("GET /v1/apps/NAME/logs", () => {
     while ((await api.parts.metrics.logFollowers.get()).values[0]!.value > 0) await Bun.sleep(5);
   }, 30_000);
 
+  test("keeps no follower for a client that left before it read, nor for HEAD", async () => {
+    const followers = async () => (await api.parts.metrics.logFollowers.get()).values[0]!.value;
+    const left = await api.request("/v1/apps/talker/logs?tail=1&follow=1");
+    expect(await followers()).toBe(1);
+    await left.body!.cancel();
+    expect(await followers()).toBe(0);
+    expect((await api.request("/v1/apps/talker/logs?follow=1", { method: "HEAD" })).status).toBe(200);
+    expect(await followers()).toBe(0);
+    const gone = new AbortController();
+    await api.request("/v1/apps/talker/logs?tail=1&follow=1", { signal: gone.signal });
+    gone.abort();
+    expect(await followers()).toBe(0);
+  });
+
   test("refuses what it cannot do", async () => {
     for (const query of ["tail=-1", "tail=many", "follow=maybe", "machine=x"]) {
       const response = await api.request(`/v1/apps/talker/logs?${query}`);

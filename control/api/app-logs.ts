@@ -46,8 +46,18 @@ export class LogFollowers {
     const headers = { "content-type": "application/x-ndjson", "cache-control": "no-store" };
     if (!query.follow) return new Response(head, { headers });
     const reader = await this.#openReader();
-    const live = followStream(reader, stream, lastId, query, signal, () => this.#closed());
-    return new Response(withHead(head, live), { headers });
+    let open = true;
+    const close = () => {
+      if (!open) return;
+      open = false;
+      signal.removeEventListener("abort", close);
+      reader.disconnect();
+      this.#closed();
+    };
+    signal.addEventListener("abort", close, { once: true });
+    if (signal.aborted) close();
+    const live = followStream(reader, stream, lastId, query, signal);
+    return new Response(withHead(head, live, close), { headers });
   }
 
   async #openReader(): Promise<Redis> {
@@ -125,10 +135,7 @@ async function* followStream(
   fromId: string,
   query: LogQuery,
   signal: AbortSignal,
-  onClose: () => void,
 ): AsyncGenerator<string> {
-  const close = () => redis.disconnect();
-  signal.addEventListener("abort", close, { once: true });
   try {
     for (let id = fromId; !signal.aborted;) {
       const read = await redis.xread("COUNT", chunkEntries, "BLOCK", LOG_HEARTBEAT_MS, "STREAMS", stream, id);
@@ -140,10 +147,6 @@ async function* followStream(
   } catch (error) {
     // The client has gone, or Redis has: either way the stream ends, and a client that is left follows anew.
     if (!signal.aborted) yield JSON.stringify(endOf(error)) + "\n";
-  } finally {
-    signal.removeEventListener("abort", close);
-    redis.disconnect();
-    onClose();
   }
 }
 
@@ -152,7 +155,12 @@ function endOf(error: unknown): LogLine {
   return { machine: "", region: "", stream: "system", at_ms: Date.now(), line };
 }
 
-function withHead(head: string, live: AsyncGenerator<string>): ReadableStream<Uint8Array> {
+/** @param close Called at the end whoever ends it; a client that leaves before its first read never starts `live`. */
+function withHead(
+  head: string,
+  live: AsyncGenerator<string>,
+  close: () => void,
+): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   return new ReadableStream({
     start(controller) {
@@ -160,11 +168,10 @@ function withHead(head: string, live: AsyncGenerator<string>): ReadableStream<Ui
     },
     async pull(controller) {
       const { value, done } = await live.next();
-      if (done === true) controller.close();
-      else controller.enqueue(encoder.encode(value));
+      if (done !== true) return controller.enqueue(encoder.encode(value));
+      close();
+      controller.close();
     },
-    async cancel() {
-      await live.return(undefined);
-    },
+    cancel: close,
   });
 }

@@ -68,7 +68,9 @@ export function makeApp(parts: ApiParts): Hono {
     requireScope(principal, "read");
     const query = readLogQuery(new URL(c.req.url).searchParams);
     const { id } = await parts.store.read((sql) => findOwnApp(sql, principal, c.req.param("name")));
-    return await followers.answer(id, query, c.req.raw.signal);
+    // HEAD is answered by the GET handler, and nobody would read, or end, what follows.
+    const follow = query.follow && c.req.method !== "HEAD";
+    return await followers.answer(id, { ...query, follow }, c.req.raw.signal);
   });
 
   app.get("/v1/machines/:id/wait", async (c) => {
