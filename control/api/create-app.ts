@@ -31,7 +31,7 @@ export async function createApp(
   });
   const slug = input.organization ?? principal.organizations[0] ?? "";
   const hostname = `${name}.${parts.config.hostname_suffix}`;
-  const mutation = { subject: principal.subject, operation: "createApp", key, input };
+  const mutation = { principal, operation: "createApp", key, input };
   const { app_id } = await onceInStore(parts.store, mutation, async (tx) => {
     const organization = isMember(principal, slug) ? await organizationBySlug(tx, slug) : null;
     if (organization === null) throw notFound("organization", slug);

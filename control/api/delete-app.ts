@@ -18,7 +18,7 @@ export async function deleteApp(
 ): Promise<string> {
   const { principal, parts } = context;
   requireScope(principal, "write");
-  const mutation = { subject: principal.subject, operation: "deleteApp", key, input };
+  const mutation = { principal, operation: "deleteApp", key, input };
   const { name } = await onceInStore(parts.store, mutation, async (tx) => {
     const app = await findOwnApp(tx, principal, input.name);
     await lockApp(tx, app.id);

@@ -17,7 +17,7 @@ export async function deployImage(
   const { principal, parts } = context;
   requireScope(principal, "write");
   const wish = readDeployInput(input);
-  const mutation = { subject: principal.subject, operation: "deployImage", key, input };
+  const mutation = { principal, operation: "deployImage", key, input };
   const { release_id } = await onceInStore(parts.store, mutation, async (tx) => {
     const found = await findOwnApp(tx, principal, input.app);
     const app = await lockApp(tx, found.id);

@@ -1,10 +1,11 @@
 /**
  * A mutation with an idempotency key happens once: the same key with the same input gives the same answer, whatever was
- * lost on the way to the caller; with other input it is refused. Keys belong to the token's subject.
+ * lost on the way to the caller; with other input it is refused. Keys belong to the token's subject and organisations.
  */
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { GodwitError } from "../contract/errors.ts";
+import type { Principal } from "../access/token.ts";
 import type { Sql, Store } from "../store/database.ts";
 import { claimKey, keepAnswer, type KeptAnswer, keptAnswer } from "../store/idempotency-keys.ts";
 import { validate } from "./validate.ts";
@@ -15,7 +16,7 @@ export const IdempotencyKey = z.string().min(1).max(128).regex(
 );
 
 export interface Mutation {
-  readonly subject: string;
+  readonly principal: Pick<Principal, "subject" | "organizations">;
   readonly operation: string;
   readonly key: string | null;
   /** Without the key. */
@@ -30,7 +31,7 @@ export async function onceInStore<T extends Answer>(
   mutation: Mutation,
   work: (tx: Sql) => Promise<T>,
 ): Promise<T> {
-  const { subject } = mutation;
+  const subject = ownerOf(mutation.principal);
   const key = keyOf(mutation);
   const hash = hashOf(mutation);
   return await store.transaction(async (tx) => {
@@ -49,7 +50,7 @@ export async function onceOutside<T extends Answer>(
   mutation: Mutation,
   work: () => Promise<T>,
 ): Promise<T> {
-  const { subject } = mutation;
+  const subject = ownerOf(mutation.principal);
   const key = keyOf(mutation);
   if (key === null) return await work();
   const hash = hashOf(mutation);
@@ -57,6 +58,12 @@ export async function onceOutside<T extends Answer>(
   if (kept !== null) return sameAnswer<T>(kept, hash, key);
   const answer = await work();
   return await onceInStore(store, mutation, () => Promise.resolve(answer));
+}
+
+/** Two tokens of one subject (each of the operator's has the same unless told) may act in different organisations. */
+function ownerOf({ subject, organizations }: Mutation["principal"]): string {
+  const slugs = createHash("sha256").update([...organizations].sort().join(",")).digest("hex");
+  return `${subject} ${slugs}`;
 }
 
 function keyOf(mutation: Mutation): string | null {

@@ -29,7 +29,7 @@ export async function actOnMachine(
   const { principal, parts } = context;
   requireScope(principal, "write");
   const input = { machineId, action };
-  const mutation = { subject: principal.subject, operation: `${action.kind}Machine`, key, input };
+  const mutation = { principal, operation: `${action.kind}Machine`, key, input };
   let seen: SeenMachine | null = null;
   await onceOutside(parts.store, mutation, async () => {
     seen = await perform(context, machineId, action);

@@ -93,6 +93,19 @@ describe("a token of another organisation", () => {
     }
   });
 
+  test("is not answered with what another token of its subject got under the same key", async () => {
+    const namesake = await api.issue({ organizations: ["strangers"] });
+    const create = `mutation ($input: CreateAppInput!) { createApp(input: $input) { app { id } } }`;
+    const calls: [query: string, input: Record<string, unknown>, code: string][] = [
+      [create, { name: "kept", idempotencyKey: "k1" }, "app.name_taken"],
+      [DEPLOY, { app: "kept", image: "test/app:1", idempotencyKey: "k2" }, "app.not_found"],
+    ];
+    for (const [query, input, code] of calls) {
+      await api.ask(query, { input });
+      expect(await api.codeOf(query, { input }, namesake)).toBe(code);
+    }
+  });
+
   test("leaves the owner's view of it as it was", async () => {
     const { app } = await api.ask(`{ app(name: "ours") { machines { edges { node { machineId } } } } }`);
     expect(app.machines.edges).toEqual([{ node: { machineId: ids.machine } }]);
