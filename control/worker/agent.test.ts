@@ -1,6 +1,7 @@
 /** A real agent on this machine, machines on runc: its API over the socket, and what it does when it comes back. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { rmSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { Redis } from "ioredis";
 import { testRedis } from "../../deploy/servers/testbed.ts";
 import type { GodwitError } from "../contract/errors.ts";
@@ -259,6 +260,26 @@ describe("an agent that comes back", () => {
     )
       .toContain("hello");
     await destroyed(...specs);
+  }, 60_000);
+
+  test("keeps a machine whose image is no longer on the host, and can stop it", async () => {
+    await worker.pull({ Cmd: ["/bin/sh", "-c", "exec sleep 1001"] });
+    const image = worker.image!;
+    const spec = await started();
+    const before = worker.processOf(spec.id);
+    await worker.kill("SIGKILL");
+    const bases = join(worker.config.state_folder, "images", "bases");
+    rmSync(join(bases, image.digest.replace("sha256:", "")), { recursive: true });
+    await worker.start();
+    expect(await worker.call<MachineView>("GET", pathOf(spec))).toMatchObject({ state: "started" });
+    expect(worker.processOf(spec.id)).toEqual(before);
+    await worker.call("POST", `${pathOf(spec)}/stop`, {});
+    expect((await worker.wait(spec.id, "stopped")).last_exit).toMatchObject({
+      requested: true,
+      reason: null,
+    });
+    await destroyed(spec);
+    await worker.pull();
   }, 60_000);
 
   test("says of a VM that is gone that it was gone", async () => {

@@ -5,12 +5,12 @@
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Host } from "./host.ts";
+import { messageOf } from "../contract/errors.ts";
+import { type Host, remainsOf } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import type { Requests } from "./requests.ts";
 import { unfinishedOperations } from "./store/operations.ts";
 import { listMachines, type Machine } from "./store/machines.ts";
-import { vmSpecOf } from "./vm-spec.ts";
 import type { Watcher } from "./watch.ts";
 
 /**
@@ -43,16 +43,15 @@ export async function recover(
   const recovery: Recovery = { adopted: [], lost: [], resumed: unfinished.length, restarted: [] };
   await Promise.all(
     idle.filter((machine) => machine.state === "started").map(async (machine) => {
-      const watcher = hasRestarted ? null : await adopt(host, machine);
-      if (watcher !== null) {
+      const found = hasRestarted
+        ? "the host restarted, or its stack was taken down"
+        : await adopt(host, machine);
+      if (typeof found !== "string") {
         recovery.adopted.push(machine.id);
-        return onRunning(machine.id, watcher);
+        return onRunning(machine.id, found);
       }
       recovery.lost.push(machine.id);
-      const reason = hasRestarted
-        ? "the host restarted, or its stack was taken down"
-        : "the VM was gone when the agent came back";
-      void requests.ended(machine.id, null, reason, hasRestarted);
+      void requests.ended(machine.id, null, found, hasRestarted);
     }),
   );
   rememberBeingHere(host);
@@ -65,14 +64,15 @@ export async function recover(
   return recovery;
 }
 
-async function adopt(host: Host, machine: Machine): Promise<Watcher | null> {
+/** The watcher of its VM, or why there is none. */
+async function adopt(host: Host, machine: Machine): Promise<Watcher | string> {
   try {
-    const vm = await host.driver.adopt(vmSpecOf(host, machine, 0));
-    return vm === null ? null : host.watchers.open(vm);
+    const vm = await host.driver.adopt(remainsOf(host.config, machine.id));
+    return vm === null ? "the VM was gone when the agent came back" : host.watchers.open(vm);
   } catch (error) {
     // Whatever is left of it is cleaned by the stop that follows.
     host.log.error({ machine: machine.id, err: error }, "cannot adopt the machine's VM");
-    return null;
+    return `the VM could not be taken over when the agent came back: ${messageOf(error)}`;
   }
 }
 

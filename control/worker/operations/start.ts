@@ -94,9 +94,9 @@ async function boot(host: Host, context: StepContext): Promise<Watcher> {
   const found = host.watchers.find(machineId);
   if (found !== null) return found;
   await mkdir(machineRunFolder(host.config, machineId), { recursive: true, mode: 0o700 });
-  const spec = vmSpecOf(host, getMachine(host.store, machineId), Number(memory.attempt ?? 0));
-  const adopted = await host.driver.adopt(spec);
+  const adopted = await host.driver.adopt(remainsOf(host.config, machineId));
   if (adopted !== null) return host.watchers.open(adopted);
+  const spec = vmSpecOf(host, getMachine(host.store, machineId), Number(memory.attempt ?? 0));
   host.logs.restart(machineId);
   return host.watchers.open(await host.driver.start(spec));
 }

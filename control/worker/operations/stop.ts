@@ -9,7 +9,7 @@ import { within } from "../backoff.ts";
 import { type Host, remainsOf } from "../host.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, type Machine, moveMachine } from "../store/machines.ts";
-import { stopSignalOf, vmSpecOf } from "../vm-spec.ts";
+import { stopSignalOf } from "../vm-spec.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 
@@ -92,9 +92,7 @@ export function stop(host: Host): Operation {
 async function watcherOf(host: Host, machineId: string): Promise<Watcher | null> {
   const found = host.watchers.find(machineId);
   if (found !== null) return found;
-  const machine = getMachine(host.store, machineId);
-  if (host.images.find(machine.spec.image.digest) === null) return null;
-  const vm = await host.driver.adopt(vmSpecOf(host, machine, 0));
+  const vm = await host.driver.adopt(remainsOf(host.config, machineId));
   return vm === null ? null : host.watchers.open(vm);
 }
 
@@ -108,7 +106,7 @@ async function ask(host: Host, context: StepContext): Promise<void> {
   if (input.exit !== null) return context.remember({ exit: input.exit });
   if (input.reason !== null) return;
   const watcher = await watcherOf(host, machineId);
-  if (watcher === null) return context.remember({ reason: "the VM was gone when the agent came back" });
+  if (watcher === null) return context.remember({ reason: "there was no VM to be asked" });
   const machine = getMachine(host.store, machineId);
   const image = host.images.find(machine.spec.image.digest);
   const request = {
@@ -129,9 +127,12 @@ async function awaitExit(host: Host, context: StepContext): Promise<void> {
   const { machineId, signal, memory } = context;
   if (memory.exit !== undefined) return;
   const watcher = await watcherOf(host, machineId);
-  if (watcher === null) return;
-  const machine = getMachine(host.store, machineId);
-  const timeout_s = timeoutSOf(machine, StopInput.parse(context.input));
+  const input = StopInput.parse(context.input);
+  if (watcher === null) {
+    const isTold = memory.reason !== undefined || input.reason !== null;
+    return isTold ? undefined : context.remember({ reason: "the VM ended while no agent watched it" });
+  }
+  const timeout_s = timeoutSOf(getMachine(host.store, machineId), input);
   const exit = await within(watcher.exit, timeout_s * 1_000 + STOP_GRACE_MS, signal);
   if (exit !== null) return context.remember({ exit });
   if (signal.aborted || memory.reason !== undefined) return;

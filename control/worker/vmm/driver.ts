@@ -1,7 +1,7 @@
 /**
  * What a virtual machine monitor must do for the worker. One interface, several drivers, one contract suite
  * (driver.contract.ts). A driver owns no durable state: everything it needs to find a VM again after the agent was
- * killed lies in the machine's folder and is named by the VmSpec, so `adopt` is a function of the spec alone.
+ * killed lies in the machine's folder and is named by its VmName, so `adopt` is a function of that alone.
  *
  * Every call can be repeated: `start` of a running VM adopts it, `kill` and `clean` of a gone one do nothing.
  */
@@ -43,6 +43,9 @@ export interface VmSpec {
   readonly attempt: number;
 }
 
+/** What names a VM on its host, known even where its image or its row is not: enough to find it and to remove it. */
+export type VmName = Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">;
+
 export interface VmExit {
   /** Of the VMM's process where it is known (null after adoption). */
   readonly vmmStatus: number | null;
@@ -79,10 +82,10 @@ export interface VmmDriver {
   probe(): Promise<VmmProbe>;
   /** Starts the VM, or adopts it where it already runs. Resolves once the VMM runs, not when the guest is up. */
   start(spec: VmSpec): Promise<Vm>;
-  /** The running VM of this spec, or null. Never starts anything. */
-  adopt(spec: VmSpec): Promise<Vm | null>;
-  /** Removes all that a VM of this spec may have left on the host: process, mounts, cgroup, sockets. */
-  clean(spec: Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">): Promise<void>;
+  /** The running VM of this name, or null. Never starts anything. */
+  adopt(name: VmName): Promise<Vm | null>;
+  /** Removes all that a VM of this name may have left on the host: process, mounts, cgroup, sockets. */
+  clean(name: VmName): Promise<void>;
   /** Ids of machines of which anything is found on this host under this prefix (for the sweep for orphans). */
   list(prefix: string): Promise<string[]>;
 }

@@ -5,7 +5,7 @@ import { assert, GodwitError } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { RUN_CONFIG_BYTES_MAX, type RunConfig } from "../../../contract/run-config.ts";
 import { consoleSize } from "../console-file.ts";
-import type { Vm, VmmDriver, VmmProbe, VmSpec } from "../driver.ts";
+import type { Vm, VmmDriver, VmmProbe, VmName, VmSpec } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
@@ -61,7 +61,7 @@ export class QemuDriver implements VmmDriver {
     return vm;
   }
 
-  async adopt(spec: VmSpec): Promise<Vm | null> {
+  async adopt(spec: VmName): Promise<Vm | null> {
     const paths = qemuPaths(spec);
     const record = findQemu(spec, paths.record);
     if (record === null) return null;
@@ -72,7 +72,7 @@ export class QemuDriver implements VmmDriver {
     return vm;
   }
 
-  async clean(spec: Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">): Promise<void> {
+  async clean(spec: VmName): Promise<void> {
     await Promise.all(allQemusOf(spec).map(killAndWait));
     removeFiles(qemuPaths(spec));
     try {

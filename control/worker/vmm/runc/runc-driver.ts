@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { GodwitError } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { consoleFile, consoleSize } from "../console-file.ts";
-import type { Vm, VmmDriver, VmmProbe, VmSpec } from "../driver.ts";
+import type { Vm, VmmDriver, VmmProbe, VmName, VmSpec } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
 import { hostCommand } from "../host-command.ts";
 import { identify, killAndWait } from "../host-process.ts";
@@ -64,7 +64,7 @@ export class RuncDriver implements VmmDriver {
     }
   }
 
-  async adopt(spec: VmSpec): Promise<Vm | null> {
+  async adopt(spec: VmName): Promise<Vm | null> {
     const paths = runcPaths(spec);
     const record = await findContainer(spec, paths);
     if (record === null) return null;
@@ -72,7 +72,7 @@ export class RuncDriver implements VmmDriver {
     return new RuncVm(spec, paths, record);
   }
 
-  async clean(spec: Pick<VmSpec, "machineId" | "folder" | "runFolder" | "prefix">): Promise<void> {
+  async clean(spec: VmName): Promise<void> {
     const paths = runcPaths(spec);
     await removeContainer(spec, paths);
     await removeNetns(paths.kernelName);
