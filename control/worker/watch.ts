@@ -60,7 +60,11 @@ export class Watcher {
   /** The session with the guest. @throws GodwitError `guest.gone` where none stands now. */
   #session(): GuestClient {
     if (this.#client !== null) return this.#client;
-    throw new GodwitError("guest.gone", `Cannot reach the guest of machine ${this.#options.machineId}`, {
+    throw this.#gone();
+  }
+
+  #gone(): GodwitError {
+    return new GodwitError("guest.gone", `Cannot reach the guest of machine ${this.#options.machineId}`, {
       fault: "us",
       retryable: true,
       hint: "ask again in a moment",
@@ -132,21 +136,25 @@ export class Watcher {
     while (status.phase === "booting") status = await client.status({ waitMs: STATUS_WAIT_MS, signal });
     this.#booted.resolve(status);
     if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal }));
-    await lines;
+    if (!await lines) throw this.#gone();
   }
 
-  async #pump(client: GuestClient): Promise<void> {
+  /** Whether the guest has ended its lines; they also end with the connection, and then the rest is still to come. */
+  async #pump(client: GuestClient): Promise<boolean> {
     try {
       for await (const line of client.logs({ from: this.#nextSeq, signal: this.#end.signal })) {
         this.#nextSeq = line.seq + 1;
         this.#options.onLine(line);
       }
+      if (client.isOver) return false;
       this.#drained.resolve();
+      return true;
     } catch (error) {
-      if (this.#end.signal.aborted) return;
+      if (this.#end.signal.aborted) return false;
       this.#options.onTrouble(error);
       // Ends the other calls too, so that the whole conversation begins anew from the first missing line.
       client.close();
+      return false;
     }
   }
 }

@@ -124,6 +124,11 @@ export class GuestClient {
     }
   }
 
+  /** True once the connection has ended, whoever ended it. */
+  get isOver(): boolean {
+    return this.#failure !== null;
+  }
+
   /** Ends the session and the stream under it. */
   close(): void {
     this.#failure ??= gone();
