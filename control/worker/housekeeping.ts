@@ -1,13 +1,13 @@
-/** What the agent does now and then: sweep, old rows, consoles that grew too long, images that nobody uses. */
+/** What the agent does now and then: sweep, old rows, consoles and VMM logs that grew too long, images that nobody uses. */
 import { existsSync } from "node:fs";
 import { stat, truncate } from "node:fs/promises";
 import { type Host, machineFolder } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import type { Requests } from "./requests.ts";
-import { findMachine, listMachines, pruneDestroyed } from "./store/machines.ts";
+import { listMachines, pruneDestroyed } from "./store/machines.ts";
 import { pruneOperations } from "./store/operations.ts";
 import { sweep } from "./sweep.ts";
-import { consoleFile } from "./vmm/console-file.ts";
+import { consoleFile, vmmOutputFile } from "./vmm/console-file.ts";
 import { CONSOLE_BYTES_MAX } from "./vmm/driver.ts";
 
 export const HOUSEKEEPING_INTERVAL_MS = 60_000;
@@ -41,10 +41,13 @@ function imagesInUse(host: Host): Set<string> {
   );
 }
 
+/** Both can be made to grow by a guest, and both are only appended to, so that a cut one grows anew from its start. */
 async function cutConsole(host: Host, machineId: string): Promise<void> {
-  const file = consoleFile(machineFolder(host.config, machineId));
-  if (findMachine(host.store, machineId) === null || !existsSync(file)) return;
-  // Blocks, not size: after a cut the writer's offset may leave a hole at the front that takes no room.
-  const { blocks } = await stat(file);
-  if (blocks * 512 > CONSOLE_BYTES_MAX) await truncate(file, 0);
+  const folder = machineFolder(host.config, machineId);
+  for (const file of [consoleFile(folder), vmmOutputFile(folder)]) {
+    if (!existsSync(file)) continue;
+    // Blocks, not size: a file of another version's may be written at an offset and have a hole at its front.
+    const { blocks } = await stat(file);
+    if (blocks * 512 > CONSOLE_BYTES_MAX) await truncate(file, 0);
+  }
 }

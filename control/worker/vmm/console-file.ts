@@ -7,6 +7,11 @@ export function consoleFile(folder: string): string {
   return join(folder, "console.log");
 }
 
+/** What the VMM itself says, of its last start alone. */
+export function vmmOutputFile(folder: string): string {
+  return join(folder, "qemu.log");
+}
+
 export function consoleSize(folder: string): number {
   const file = consoleFile(folder);
   return existsSync(file) ? statSync(file).size : 0;
@@ -14,7 +19,11 @@ export function consoleSize(folder: string): number {
 
 /** At most CONSOLE_TAIL_BYTES from the end, none of them before `from` (where this boot began). */
 export function readConsoleTail(folder: string, from = 0): string {
-  const file = consoleFile(folder);
+  return readTail(consoleFile(folder), from);
+}
+
+/** The same of any file; empty where there is none. */
+export function readTail(file: string, from = 0): string {
   if (!existsSync(file)) return "";
   const fd = openSync(file, "r");
   try {

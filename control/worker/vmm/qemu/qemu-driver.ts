@@ -100,7 +100,9 @@ function writeRunConfig(file: string, runConfig: RunConfig): void {
 /** In a session of its own, so that no signal to the agent's group reaches it and it outlives the agent. */
 function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
   const consoleFrom = consoleSize(spec.folder);
-  const output = openSync(paths.output, "w", 0o600);
+  rmSync(paths.output, { force: true });
+  // Appended to, so that the housekeeping can cut it: a guest can make its devices complain without end.
+  const output = openSync(paths.output, "a", 0o600);
   const child = Bun.spawn(argv, {
     cwd: spec.folder,
     stdin: "ignore",
@@ -121,7 +123,8 @@ function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
 async function untilItRuns(vm: QemuVm, spec: VmSpec): Promise<void> {
   let ended = false;
   const exited = vm.exited.then(() => ended = true);
-  for (let waited = 0; waited < QMP_WAIT_MS_MAX; waited += QMP_RETRY_MS) {
+  // By the clock: one try alone may take as long as a QEMU that listens and does not speak.
+  for (const begun = performance.now(); performance.now() - begun < QMP_WAIT_MS_MAX;) {
     const connected = await Promise.race([vm.connectQmp(), exited.then(() => null)]).catch(() =>
       ended ? null : false
     );

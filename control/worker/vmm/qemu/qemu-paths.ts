@@ -1,6 +1,7 @@
 /** The files of one VM under this driver. All but QEMU's own words lie in the run folder and go with it. */
 import { join } from "node:path";
 import { GodwitError } from "../../../contract/errors.ts";
+import { vmmOutputFile } from "../console-file.ts";
 import type { VmSpec } from "../driver.ts";
 
 /** sun_path of sockaddr_un (unix(7)), less its closing NUL. */
@@ -22,7 +23,7 @@ export function qemuPaths(spec: Pick<VmSpec, "folder" | "runFolder">): QemuPaths
     qmp: join(spec.runFolder, "qmp.sock"),
     record: join(spec.runFolder, "qemu.json"),
     runConfig: join(spec.runFolder, "run-config.img"),
-    output: join(spec.folder, "qemu.log"),
+    output: vmmOutputFile(spec.folder),
   };
   if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
     throw new GodwitError(

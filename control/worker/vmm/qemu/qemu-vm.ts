@@ -1,8 +1,7 @@
 /** A running QEMU: its exit, however it is learnt, and the ways into it. */
-import { existsSync, readFileSync } from "node:fs";
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
-import { readConsoleTail } from "../console-file.ts";
+import { readConsoleTail, readTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
 import type { Vm, VmExit, VmSpec } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
@@ -87,8 +86,7 @@ export class QemuVm implements Vm {
 
   /** QEMU's stdout and stderr. */
   output(): string {
-    const file = this.#input.paths.output;
-    return existsSync(file) ? readFileSync(file, "utf8").slice(-4_096) : "";
+    return readTail(this.#input.paths.output);
   }
 
   async #watch(): Promise<VmExit> {
