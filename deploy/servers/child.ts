@@ -33,6 +33,8 @@ export interface ServerCommand {
 
 export async function startServer(command: ServerCommand): Promise<Server> {
   const log = openSync(command.logFile, "a", 0o600);
+  // Before the start: a server that fails at once has said why by the next statement.
+  const said = fstatSync(log).size;
   const child = Bun.spawn(command.argv, {
     stdin: "ignore",
     stdout: log,
@@ -40,7 +42,6 @@ export async function startServer(command: ServerCommand): Promise<Server> {
     env: { PATH: process.env.PATH ?? "/usr/bin:/bin", LC_ALL: "C.UTF-8", ...command.env },
     ...(command.cwd === undefined ? {} : { cwd: command.cwd }),
   });
-  const said = fstatSync(log).size;
   closeSync(log);
   command.onSpawn?.(child.pid);
   const stop = async () => {

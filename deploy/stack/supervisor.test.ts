@@ -93,7 +93,7 @@ describe("Supervisor", () => {
     await supervisor.startAll();
     expect(supervisor.status.state).toBe("failed");
     expect(supervisor.status.parts.map((p) => p.state)).toEqual(["stopped", "failed"]);
-    expect(supervisor.status.parts[1]!.error?.message).toBe("bad did not come up");
+    expect(supervisor.status.parts[1]!.error?.message).toBe("bad did not come up; it said:\nbroken");
     expect(readFileSync(join(folder, "bad.log"), "utf8")).toBe("broken\n");
     expect(liveRecords(runFolder)).toEqual([]);
   }, 30_000);
