@@ -33,3 +33,14 @@ test("takeLock() for `down` ends an `up` that is at work", async () => {
   expect(await child.exited).toBe(9);
   lock.release();
 });
+
+test("takeLock() that waited for a `down`, which removes the folder, holds the lock that others see", async () => {
+  const first = await takeLock(folder, { interrupt: false, command: "down" });
+  const waiting = takeLock(folder, { interrupt: true, command: "down" });
+  rmSync(folder, { recursive: true });
+  first.release();
+  const second = await waiting;
+  const third: GodwitError = await takeLock(folder, { interrupt: false, command: "up" }).catch((e) => e);
+  expect(third.code).toBe("stack.busy");
+  second.release();
+});
