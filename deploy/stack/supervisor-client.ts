@@ -41,7 +41,9 @@ export async function stopSupervisor(home: Home): Promise<boolean> {
   }
 }
 
-export async function spawnSupervisor(home: Home): Promise<void> {
+/** @param signal Ends a supervisor that does not answer yet; from then on it has to be asked to stop. */
+export async function spawnSupervisor(home: Home, signal?: AbortSignal): Promise<void> {
+  signal?.throwIfAborted();
   mkdirSync(home.logs, { recursive: true, mode: 0o700 });
   mkdirSync(home.runFolder, { recursive: true, mode: 0o700 });
   const log = openSync(supervisorLog(home), "a", 0o600);
@@ -55,8 +57,11 @@ export async function spawnSupervisor(home: Home): Promise<void> {
   child.unref();
   let ended = false;
   child.once("exit", () => ended = true);
+  const end = () => child.kill("SIGTERM");
+  signal?.addEventListener("abort", end, { once: true });
   const deadline = Date.now() + SPAWN_WAIT_MS;
   while (await askSupervisor(home) === null) {
+    signal?.throwIfAborted();
     if (!ended && Date.now() < deadline) {
       await Bun.sleep(POLL_MS);
       continue;
@@ -66,6 +71,7 @@ export async function spawnSupervisor(home: Home): Promise<void> {
       hint: `its log is ${supervisorLog(home)}`,
     });
   }
+  signal?.removeEventListener("abort", end);
 }
 
 /** Resolves once the part answers; throws what kept it from that. */

@@ -10,6 +10,7 @@ import { HostView } from "../../control/contract/worker-api.ts";
 import { chooseRanges, takenRoutes } from "../../control/worker/network/range.ts";
 import { buildGuest } from "../images/build.ts";
 import { installMissing } from "../setup/install.ts";
+import { missingPackages, whichCommand } from "../setup/packages.ts";
 import { type CliFile, isFresh, readCli, writeCli } from "./cli-file.ts";
 import { checkMachine } from "./doctor.ts";
 import { endServers, takeDown } from "./down.ts";
@@ -42,6 +43,7 @@ import {
   registryHostOf,
   writeProcessFiles,
 } from "./process-files.ts";
+import { requireRoot } from "./require-root.ts";
 import { type Steps } from "./steps.ts";
 import { askSupervisor, partRuns, spawnSupervisor } from "./supervisor-client.ts";
 
@@ -69,7 +71,7 @@ export interface UpAnswer {
 const HOST_ANSWER_WAIT_MS = 3_000;
 
 export async function up(home: Home, options: UpOptions, steps: Steps): Promise<UpAnswer> {
-  requireRoot();
+  requireRoot(process.getuid?.(), missingPackages({ forCheck: false, which: whichCommand }));
   const before = await runningAnswer(home, options);
   if (before !== null) return before;
   const lock = await takeLock(home.runFolder, { interrupt: false, command: "up" });
@@ -100,8 +102,7 @@ async function start(home: Home, options: UpOptions, steps: Steps, signal: Abort
   await step("machine", () => checkMachine(home, ports, skippedPorts(elsewhere)));
   await step("packages", () => packages(options.mayInstall, (line) => steps.line(line)));
   await step("guest images", (say) => prepare(home, record, ports, elsewhere, say));
-  signal.throwIfAborted();
-  await spawnSupervisor(home);
+  await spawnSupervisor(home, signal);
   for (const part of PART_NAMES) {
     if (part === "postgres" && elsewhere.databaseUrl !== null) continue;
     if (part === "redis" && elsewhere.redisUrl !== null) continue;
@@ -173,18 +174,6 @@ async function vmmOf(home: Home): Promise<UpAnswer["vmm"]> {
   } catch {
     return null; // the stack is up all the same; `status` tells more
   }
-}
-
-function requireRoot(): void {
-  if (process.getuid?.() === 0) return;
-  throw new GodwitError(
-    "stack.needs_root",
-    "Cannot start machines as an ordinary user: taps and mounts need root",
-    {
-      fault: "client",
-      hint: "run it as root, for example with sudo",
-    },
-  );
 }
 
 /** An earlier stack of this home whose supervisor is gone, or which never got through: ends its servers, keeps its VMs. */
