@@ -45,7 +45,14 @@ describe("godwit", () => {
 
   test("ends with 2 where the command line is wrong", async () => {
     for (
-      const args of [["frob"], ["apps", "create"], ["deploy", "--vm-memory", "much"], ["logs", "--frob"]]
+      const args of [["frob"], ["apps", "create"], ["deploy", "--vm-memory", "much"], ["logs", "--frob"], [
+        "up",
+        "--vmm",
+        "frob",
+      ], [
+        "status",
+        "--frob",
+      ]]
     ) {
       expect([args, (await godwit(args)).status]).toEqual([args, EXIT.usage]);
     }

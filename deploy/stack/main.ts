@@ -1,6 +1,6 @@
 /** `bun deploy/stack/main.ts up|down|status|doctor`: one Godwit on one machine. */
 import { existsSync } from "node:fs";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { diagnose, renderFindings } from "./doctor.ts";
@@ -26,7 +26,7 @@ const WATCH_INTERVAL_MS = 1_000;
 
 await ensureSbinOnPath();
 const home = homeFromEnvironment();
-const program = new Command("stack").description("One Godwit on one machine.").showHelpAfterError();
+const program = new Command("godwit").description("One Godwit on one machine.").showHelpAfterError();
 
 program.command("up").description("start everything, deploy the example app, print its URL")
   .option("--detach", "return when the app answers")
@@ -65,7 +65,14 @@ program.command("doctor").description("is this machine fit for it?").option("--j
     })
   );
 
-await program.parseAsync();
+try {
+  for (const command of [program, ...program.commands]) command.exitOverride();
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof CommanderError)) throw error;
+  // Commander has said it already; help is no failure. 2 as in control/cli/exit-code.ts.
+  process.exitCode = error.exitCode === 0 ? 0 : 2;
+}
 
 function number(text: string): number {
   if (!/^\d{1,5}$/.test(text)) throw new InvalidArgumentError("it must be a whole number.");

@@ -29,8 +29,12 @@ const WORKER_READY_WAIT_MS = 120_000;
 
 const repository = resolve(import.meta.dir, "../..");
 
-/** Variables that reach out to registries through a company's proxy, and the like; nothing of ours. */
+/**
+ * Variables that reach out to registries through a company's proxy, and the like; nothing of ours. Without the first a
+ * part that a compiled `godwit` starts by its own path would be `godwit` again, and not Bun.
+ */
 const PASSED_ON = [
+  "BUN_BE_BUN",
   "HOME",
   "TMPDIR",
   "HTTP_PROXY",
