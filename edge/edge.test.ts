@@ -1,6 +1,6 @@
 /** A request from a client's socket to a machine's and back, with a real Redis in between for the routes. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { startTestEdge, type TestEdge } from "./edge.fixture.ts";
+import { RawClient, startRawUpstream, startTestEdge, type TestEdge, until } from "./edge.fixture.ts";
 
 let t: TestEdge;
 let server: Bun.Server<unknown>;
@@ -43,3 +43,40 @@ test("edge answers its admin pages", async () => {
     expect((await response.text()).length).toBeGreaterThan(10);
   }
 });
+
+test(
+  "a client that is slow to take its response gets all of it, idle time and drain notwithstanding",
+  async () => {
+    // Head and body fit one segment, so that the edge has read all of it when the client's socket is full.
+    const body = "x".repeat(60_000) + "END";
+    const upstream = await startRawUpstream(({ socket }) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    });
+    const own = await startTestEdge();
+    await own.app("slow", upstream.port);
+    const client = await RawClient.open(own.port);
+    client.socket.pause();
+    await until(() => own.edge.relay.clients.size === 1);
+    const [connection] = own.edge.relay.clients;
+    const [backend] = own.edge.routes.find("slow.test")!.services.get(80)!.near;
+    let sent = 0;
+    while (connection!.outbox.empty) {
+      client.send("GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n");
+      sent++;
+      await until(() => (backend!.inFlight === 0 && !requestsUnseen()));
+    }
+    function requestsUnseen(): boolean {
+      return upstream.connections.reduce((sum, each) => sum + each.text.split("\r\n\r\n").length - 1, 0) <
+        sent;
+    }
+    own.edge.deadlines.sweep(performance.now() + 100_000);
+    const stopped = own.stop();
+    client.socket.resume();
+    const text = await client.end();
+    expect(text.split("HTTP/1.1 200").length - 1).toBe(sent);
+    expect(text.split("END").length - 1).toBe(sent);
+    await stopped;
+    await upstream.stop();
+  },
+  20_000,
+);

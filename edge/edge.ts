@@ -91,6 +91,9 @@ export class Edge {
           finished(this, exchange);
           if (this.relay.draining) this.#checkDrained();
         },
+        clientClosed: () => {
+          if (this.relay.draining) this.#checkDrained();
+        },
         fault: (error) => this.#fault(error),
         responseFields: (exchange, hasDate) => responseFields(this, exchange, hasDate),
       },

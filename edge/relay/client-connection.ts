@@ -76,11 +76,15 @@ export class ClientConnection implements SocketEvents, Timed {
   }
 
   onDrain(): void {
-    if (!this.outbox.flush()) return;
+    const waiting = !this.outbox.empty;
+    const flushed = this.outbox.flush();
+    if (waiting && this.#exchange === null) this.#limitRest(flushed);
+    if (!flushed) return;
     if (this.#shutdownAfterFlush) this.#socket?.shutdown();
     if (this.#closeAfterFlush) return this.#closeNow();
     this.#exchange?.upstream?.clientDrained();
     if (this.#exchange === null) this.#pump();
+    if (this.#context.draining && !this.busy) return this.#closeNow();
     this.#updateReading();
   }
 
@@ -108,6 +112,7 @@ export class ClientConnection implements SocketEvents, Timed {
     this.#context.clients.delete(this);
     this.#context.deadlines.remove(this);
     this.#gone();
+    this.#context.handler.clientClosed();
   }
 
   onFault(error: unknown): void {
@@ -123,6 +128,10 @@ export class ClientConnection implements SocketEvents, Timed {
     if (exchange === null) {
       if (this.#scanner.inHead) this.#refuse(REQUEST_TIMEOUT);
       else this.close();
+    } else if (exchange.requestDone && exchange.responseStarted) {
+      return; // half-closed, and the response began in time: its own limits hold from now on
+    } else if (this.#blocked) {
+      return; // the machine is slow to read, not the client to send; upstreamDrained() sets the limit again
     } else if (!exchange.requestDone && !exchange.responseStarted && !this.#halfClosed) {
       this.#context.handler.refuse(exchange, REQUEST_TIMEOUT);
     } else {
@@ -217,25 +226,32 @@ export class ClientConnection implements SocketEvents, Timed {
 
   #updateReading(): void {
     if (this.#socket === null) return;
-    const upstream = this.#exchange?.upstream ?? null;
-    const blocked = upstream !== null && upstream.begun && !upstream.outbox.empty;
-    const want = this.#lingering || (this.#stash === null && !blocked);
+    const want = this.#lingering || (this.#stash === null && !this.#blocked);
     if (want === this.#reading) return;
     this.#reading = want;
     if (want) this.#socket.resume();
     else this.#socket.pause();
   }
 
+  /** The machine's connection has not taken what came last. */
+  get #blocked(): boolean {
+    const upstream = this.#exchange?.upstream ?? null;
+    return upstream !== null && upstream.begun && !upstream.outbox.empty;
+  }
+
   /** The machine's connection took what it had not taken before. */
   upstreamDrained(): void {
+    if (this.#exchange !== null && !this.#exchange.requestDone) {
+      this.deadlineMs = this.#context.nowMs() + this.#context.limits.bodyIdleMsMax;
+    }
     this.#updateReading();
   }
 
   // ── the response's side ────────────────────────────────────────────────────────────────────────────────────────
 
-  /** A request is being read or answered. */
+  /** A request is being read or answered, or the client has not taken all of its answer. */
   get busy(): boolean {
-    return this.#exchange !== null || this.#scanner.inHead;
+    return this.#exchange !== null || this.#scanner.inHead || this.#lingering || !this.outbox.empty;
   }
 
   get closing(): boolean {
@@ -281,7 +297,7 @@ export class ClientConnection implements SocketEvents, Timed {
       this.#stash = null;
       return unread ? this.#linger() : this.#closeWhenFlushed();
     }
-    this.deadlineMs = this.#context.nowMs() + this.#context.limits.clientIdleMsMax;
+    this.#limitRest(this.outbox.empty);
     if (this.#stash !== null) this.#pump();
     else if (this.#halfClosed) this.#closeWhenFlushed();
     else this.#updateReading();
@@ -347,12 +363,18 @@ export class ClientConnection implements SocketEvents, Timed {
 
   /** Says that no more will come, then reads on for a while: a reset would destroy what is still under way. */
   #linger(): void {
-    const limits = this.#context.limits;
-    this.deadlineMs = this.#context.nowMs() + limits.lingerMsMax;
     if (this.#halfClosed) return this.#closeWhenFlushed();
     this.#lingering = true;
+    this.#limitRest(this.outbox.empty);
     this.shutdown();
     this.#updateReading();
+  }
+
+  /** Between responses: a client that still takes the last one is not idle, however slow it is. */
+  #limitRest(flushed: boolean): void {
+    const { lingerMsMax, clientIdleMsMax, responseIdleMsMax } = this.#context.limits;
+    const restMs = this.#lingering ? lingerMsMax : clientIdleMsMax;
+    this.deadlineMs = this.#context.nowMs() + (flushed ? restMs : responseIdleMsMax);
   }
 
   #discard(count: number): void {

@@ -27,6 +27,8 @@ export interface RelayHandler {
   fault(error: unknown): void;
   /** Called exactly once for each exchange, last. */
   finished(exchange: Exchange): void;
+  /** A client's connection is gone, after its exchange has finished. */
+  clientClosed(): void;
   /** Lines, each with CR LF, that every response gets. */
   responseFields(exchange: Exchange, hasDate: boolean): string;
 }

@@ -24,6 +24,7 @@ beforeAll(async () => {
       bodyIdleMsMax: 600,
       interimResponsesMax: 3,
       connectWaitMsMax: 1_000,
+      tunnelIdleMsMax: 1_000,
     },
   });
 });
@@ -328,6 +329,21 @@ describe("relay", () => {
     expect(await client.end()).toEndWith("ok");
   });
 
+  test("a client that closed its sending side gets all of a response that began in time", async () => {
+    const { host, upstream } = await raw(() => {});
+    const client = await RawClient.open(t.port);
+    client.socket.end(get(host));
+    await until(() => upstream.connections[0]?.text.endsWith("\r\n\r\n") ?? false);
+    const connection = [...t.edge.relay.clients].at(-1)!;
+    await until(() => connection.deadlineMs < Infinity);
+    const machine = upstream.connections[0]!.socket;
+    machine.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
+    await client.has("half");
+    t.edge.deadlines.sweep(performance.now() + 1_000);
+    machine.write("rest");
+    expect(await client.end()).toEndWith("halfrest");
+  });
+
   test("a head that does not come is 408, a body that stops too", async () => {
     const { host } = await raw(() => {});
     const slow = await RawClient.open(t.port);
@@ -380,6 +396,26 @@ describe("relay", () => {
     const closed = new Promise((resolve) => socket.onclose = resolve);
     socket.close();
     await closed;
+  });
+
+  test("a tunnel is not idle while only the client speaks", async () => {
+    const { host, upstream } = await raw((connection) => {
+      if (connection.text.endsWith("\r\n\r\n")) {
+        connection.socket.write("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\n\r\n");
+      }
+    });
+    const client = await RawClient.open(t.port);
+    client.send(get(host, "Connection: Upgrade\r\nUpgrade: echo\r\n"));
+    await client.has("101 Switching");
+    // One and a half times the limit, in steps far below it: time itself is what is tested.
+    for (let i = 0; i < 15; i++) {
+      client.send(".");
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    client.send("last");
+    await until(() => upstream.connections[0]!.text.endsWith("last") || client.ended);
+    expect(upstream.connections[0]!.text).toEndWith("last");
+    client.close();
   });
 
   test("a tunnel passes each side's end on by itself", async () => {
@@ -458,6 +494,31 @@ describe("relay", () => {
     while (sent < 60 && client.socket.write(block)) sent++;
     await until(() => client.socket.writableLength > 0);
     expect(sent).toBeLessThan(60);
+    client.close();
+  });
+
+  test("a machine that is slow to read is not the client's timeout", async () => {
+    const size = 30_000_000;
+    let seen = 0;
+    const { host, upstream } = await raw((connection) => {
+      if (seen === 0) connection.socket.pause();
+      seen += connection.text.length;
+      connection.text = "";
+      if (seen > size) connection.socket.write(OK);
+    });
+    const client = await RawClient.open(t.port);
+    client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${size}\r\n\r\n`);
+    await until(() => upstream.connections.length === 1 && seen > 0);
+    client.socket.write(Buffer.alloc(size, 99));
+    const connection = [...t.edge.relay.clients].at(-1)!;
+    await until(async () => {
+      const before = connection.deadlineMs;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      return connection.deadlineMs === before;
+    });
+    t.edge.deadlines.sweep(performance.now() + 1_000);
+    upstream.connections[0]!.socket.resume();
+    expect(await client.has("\r\n\r\n")).toStartWith("HTTP/1.1 200");
     client.close();
   });
 

@@ -101,7 +101,11 @@ export class UpstreamConnection implements SocketEvents, Timed {
 
   sendBody(bytes: Buffer): void {
     this.outbox.write(bytes);
-    if (this.#exchange !== null && this.#head === null) this.#awaitResponse(this.#exchange);
+    if (this.#exchange === null) return;
+    if (this.#head === null) return this.#awaitResponse(this.#exchange);
+    // Neither a tunnel nor a response that began before its request's end is idle while the client sends.
+    const { tunnelIdleMsMax, responseIdleMsMax } = this.#context.limits;
+    this.deadlineMs = this.#context.nowMs() + (this.#exchange.tunnel ? tunnelIdleMsMax : responseIdleMsMax);
   }
 
   /** The response's time limit runs from the request's end, and stands still while the body comes. */
