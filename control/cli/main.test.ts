@@ -79,6 +79,12 @@ describe("godwit", () => {
     rmSync(join(home, "cli.json"));
   });
 
+  test("takes --json behind -- for the image's command, not for its own", async () => {
+    const run = await godwit(["deploy", "-i", "x", "--", "serve", "--json"]);
+    expect([run.status, run.stdout]).toEqual([EXIT.usage, ""]);
+    expect(run.stderr).toContain("Which app?");
+  });
+
   test("destroys nothing without a yes where nobody can be asked", async () => {
     const run = await godwit(["apps", "destroy", "web"], {
       GODWIT_API_URL: "http://127.0.0.1:1",

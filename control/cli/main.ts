@@ -3,7 +3,9 @@
 import { CommanderError } from "commander";
 import { godwitProgram } from "./program.ts";
 
-const json = process.argv.includes("--json");
+// What stands behind -- is the command of an image.
+const words = process.argv.indexOf("--");
+const json = process.argv.slice(2, words < 0 ? undefined : words).includes("--json");
 const program = godwitProgram();
 process.once("SIGPIPE", () => process.exit(0));
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));

@@ -1,5 +1,6 @@
 /** godwit apps list | create | destroy */
 import { GodwitError } from "../../contract/errors.ts";
+import type { ApiClient } from "../api-client.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -19,6 +20,8 @@ const FIELDS = "name status url organization { slug }";
 const PAGE_SIZE = 100;
 /** Far more than anybody reads; a script that needs all of a fleet asks the API itself. */
 const PAGES_MAX = 100;
+const GONE_WAIT_MS = 30_000;
+const GONE_POLL_MS = 100;
 
 export async function listApps(session: Session): Promise<void> {
   const api = await session.api();
@@ -56,7 +59,27 @@ export async function destroyApp(session: Session, name: string): Promise<void> 
   await api.graphql(`mutation ($input: DeleteAppInput!) { deleteApp(input: $input) { name } }`, {
     input: { name },
   });
-  session.result({ app: { name, destroyed: true } }, `App ${name} is destroyed`);
+  const destroyed = await isGone(api, name);
+  session.result(
+    { app: { name, destroyed } },
+    destroyed
+      ? `App ${name} is destroyed`
+      : `App ${name} gets no more requests; it is destroyed when its machines' hosts are back`,
+  );
+}
+
+/** The API ends an app in its own time, and its name is taken until then. False where that takes too long. */
+async function isGone(api: ApiClient, name: string): Promise<boolean> {
+  const deadline = Date.now() + GONE_WAIT_MS;
+  while (Date.now() < deadline) {
+    const { app } = await api.graphql<{ app: { status: string } | null }>(
+      `query ($name: String!) { app(name: $name) { status } }`,
+      { name },
+    );
+    if (app?.status !== "DELETING") return true;
+    await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
+  }
+  return false;
 }
 
 /** snake_case, as all JSON of the CLI. */

@@ -45,15 +45,21 @@ export async function* readLogs(api: ApiClient, app: string, flags: LogsFlags): 
     if (rest.trim() !== "") yield JSON.parse(rest) as LogLine;
   } catch (error) {
     if (error instanceof GodwitError) throw error;
-    throw new GodwitError("cli.unreachable", `The log stream of ${app} broke off`, {
-      fault: "us",
-      retryable: true,
-      hint: "run the command again",
-      cause: error,
-    });
+    throw brokeOff(app, error);
   } finally {
     clearTimeout(timer);
   }
+  // One that is followed has no end of its own, however politely the server closed it.
+  if (flags.follow) throw brokeOff(app, null);
+}
+
+function brokeOff(app: string, cause: unknown): GodwitError {
+  return new GodwitError("cli.unreachable", `The log stream of ${app} broke off`, {
+    fault: "us",
+    retryable: true,
+    hint: "run the command again",
+    cause,
+  });
 }
 
 export function renderLine(line: LogLine): string {
