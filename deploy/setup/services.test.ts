@@ -27,6 +27,13 @@ describe("keepServicesOff()", () => {
     keepServicesOff(policy)();
     expect(readFileSync(policy, "utf8")).toBe("#!/bin/sh\nexit 0\n");
   });
+
+  test("takes away what a run of its own left that was killed", () => {
+    const policy = join(folder, "policy-left");
+    keepServicesOff(policy);
+    keepServicesOff(policy)();
+    expect(existsSync(policy)).toBe(false);
+  });
 });
 
 describe("newlyEnabled()", () => {

@@ -6,16 +6,19 @@
  * Enablement is read from the links themselves (/etc/systemd/system, /etc/rc?.d), so that it works where systemd is
  * installed and does not run, as in a chroot.
  */
-import { existsSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
 export const POLICY_FILE = "/usr/sbin/policy-rc.d";
 const POLICY = "#!/bin/sh\n# Made by Godwit while it installs packages; removed right after.\nexit 101\n";
 
-/** Keeps services off until the returned function is called. A policy that is there already stays as it is. */
+/**
+ * Keeps services off until the returned function is called. A policy that is there already stays as it is, unless it is
+ * ours: a run that was killed with -9 left it, and nothing else would ever let the host's services start again.
+ */
 export function keepServicesOff(policyFile = POLICY_FILE): () => void {
-  if (existsSync(policyFile)) return () => {};
-  writeFileSync(policyFile, POLICY, { mode: 0o755, flag: "wx" });
+  if (existsSync(policyFile) && readFileSync(policyFile, "utf8") !== POLICY) return () => {};
+  writeFileSync(policyFile, POLICY, { mode: 0o755 });
   const restore = () => rmSync(policyFile, { force: true });
   const onSignal = (signal: NodeJS.Signals) => {
     restore();
