@@ -44,7 +44,13 @@ async function main(patterns: string[]): Promise<number> {
   if (patterns.length === 0) {
     for (const [name, argv] of tools()) count(name, await runTool(name, argv));
   }
-  for (const file of testFiles(patterns)) count(file, await runTestFile(file));
+  const files = testFiles(patterns);
+  // Zero of zero tests would count as green.
+  if (files.length === 0) {
+    console.log(`there is no test file with ${patterns.join(" or ")} in its path`);
+    count(patterns.join(" "), FAIL);
+  }
+  for (const file of files) count(file, await runTestFile(file));
   console.log(`\ncheck took ${formatDuration(performance.now() - started)}`);
   if (failures.length > 0) console.log(`failed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
   console.log(summary(total));
