@@ -5,9 +5,9 @@
  */
 import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
-import type { ServiceRoute } from "../routes/app-route.ts";
+import type { AppRoute } from "../routes/app-route.ts";
 import type { Backend } from "../routes/backend.ts";
-import { Waiter } from "../routes/waiters.ts";
+import { Waiter, type Waiters } from "../routes/waiters.ts";
 import type { Exchange } from "./exchange.ts";
 import { HELD_TOO_LONG, MACHINES_FULL, TOO_MANY_WAITING } from "./refusals.ts";
 
@@ -44,6 +44,7 @@ export function hold(
       done();
       next.refuse(late);
     },
+    cancelled: done,
   });
   exchange.waiter = waiter;
   edge.deadlines.add(waiter);
@@ -51,11 +52,29 @@ export function hold(
   return null;
 }
 
-/** One request after another tries the machine until it listens; then `wakeAll` lets the rest through. */
-export function retryWarmSoon(service: ServiceRoute, backend: Backend): void {
+/** One request after another tries the machine until it listens; then `wakeAllFor` lets the rest through. */
+export function retryWarmSoon(app: AppRoute, backend: Backend): void {
+  // Others that were refused at the same moment find the next try already due.
+  if (backend.ejectedUntilMs === Infinity) return;
   backend.ejectedUntilMs = Infinity;
   setTimeout(() => {
     backend.ejectedUntilMs = 0;
-    service.waiters.wakeOne();
+    wakeOneFor(app, backend);
   }, WARM_RETRY_MS);
+}
+
+/** A place at this machine is free: whoever has waited for it longest, at whichever of the app's ports. */
+export function wakeOneFor(app: AppRoute, backend: Backend): void {
+  let longest: Waiters | null = null;
+  for (const { near, far, waiters } of app.services.values()) {
+    if (waiters.size === 0 || waiters.oldestMs >= (longest?.oldestMs ?? Infinity)) continue;
+    if (near.includes(backend) || far.includes(backend)) longest = waiters;
+  }
+  longest?.wakeOne();
+}
+
+export function wakeAllFor(app: AppRoute, backend: Backend): void {
+  for (const { near, far, waiters } of app.services.values()) {
+    if (near.includes(backend) || far.includes(backend)) waiters.wakeAll();
+  }
 }

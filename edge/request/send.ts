@@ -9,7 +9,7 @@ import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { UpstreamConnection } from "../relay/upstream-connection.ts";
 import type { Backend } from "../routes/backend.ts";
 import type { Exchange } from "./exchange.ts";
-import { retryWarmSoon } from "./hold.ts";
+import { retryWarmSoon, wakeAllFor, wakeOneFor } from "./hold.ts";
 import { BAD_RESPONSE, MACHINE_REFUSED, MACHINE_RESET, MACHINE_TIMEOUT } from "./refusals.ts";
 import { upstreamHead } from "./upstream-head.ts";
 
@@ -42,7 +42,7 @@ export function connected(exchange: Exchange): void {
   backend.refusals = 0;
   backend.ejectedUntilMs = 0;
   backend.warmUntilMs = 0;
-  exchange.service?.waiters.wakeAll();
+  wakeAllFor(exchange.app!, backend);
 }
 
 /** The exchange no longer counts as load of its machine; whoever waits for a place gets it. */
@@ -51,8 +51,8 @@ export function release(exchange: Exchange): void {
   if (backend === null) return;
   exchange.backend = null;
   backend.inFlight--;
-  const waiters = exchange.service!.waiters;
-  if (waiters.size > 0 && backend.ejectedUntilMs === 0) waiters.wakeOne();
+  // While a warm machine's next try is due, that try does the waking.
+  if (backend.ejectedUntilMs !== Infinity) wakeOneFor(exchange.app!, backend);
 }
 
 /** @returns the refusal to answer with, or null where the request is to be picked a machine again */
@@ -64,8 +64,9 @@ export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFa
   if (neverConnected) {
     backend.refusals++;
     if (backend.warmUntilMs > nowMs && !backend.retired) {
+      // In this order: a release that woke the next one at once would make a storm of tries.
+      retryWarmSoon(exchange.app!, backend);
       release(exchange);
-      retryWarmSoon(service, backend);
       return null;
     }
     backend.ejectedUntilMs = nowMs + Math.min(EJECTION_MS_MAX, EJECTION_MS * 2 ** (backend.refusals - 1));

@@ -130,12 +130,14 @@ describe("hold", () => {
 
   test("a client that leaves waits no longer", async () => {
     await t.app("left", server.port!, { state: "starting" });
+    const timed = t.edge.deadlines.size;
     const client = await RawClient.open(t.port);
     client.send("GET / HTTP/1.1\r\nHost: left.test\r\n\r\n");
     const waiters = () => t.edge.routes.find("left.test")!.services.get(80)!.waiters.size;
     await until(() => waiters() === 1);
     client.socket.resetAndDestroy();
     await until(() => waiters() === 0);
+    expect(t.edge.deadlines.size).toBeLessThanOrEqual(timed);
   });
 
   test("at the hard limit requests queue for a place, and none goes past it", async () => {

@@ -102,7 +102,9 @@ describe("route table", () => {
     routes.apply([hostname, machine("m1", { state: "starting" })]);
     const { waiters } = routes.find("a.test")!.services.get(80)!;
     let woken = 0;
-    waiters.add(new Waiter(waiters, 0, 1_000, { wake: () => woken++, expired: () => {} }));
+    waiters.add(
+      new Waiter(waiters, 0, 1_000, { wake: () => woken++, expired: () => {}, cancelled: () => {} }),
+    );
     routes.apply([machine("other", { app_id: "b".repeat(20) })]);
     expect(woken).toBe(0);
     routes.apply([machine("m1")]);

@@ -7,18 +7,20 @@ export class Waiter implements Timed {
   readonly #waiters: Waiters;
   readonly #wake: () => void;
   readonly #expired: () => void;
+  readonly #cancelled: () => void;
 
   constructor(
     waiters: Waiters,
     nowMs: number,
     waitMsMax: number,
-    callbacks: { wake: () => void; expired: () => void },
+    callbacks: { wake: () => void; expired: () => void; cancelled: () => void },
   ) {
     this.#waiters = waiters;
     this.sinceMs = nowMs;
     this.deadlineMs = nowMs + waitMsMax;
     this.#wake = callbacks.wake;
     this.#expired = callbacks.expired;
+    this.#cancelled = callbacks.cancelled;
   }
 
   wake(): void {
@@ -30,6 +32,7 @@ export class Waiter implements Timed {
   }
   cancel(): void {
     this.#waiters.remove(this);
+    this.#cancelled();
   }
 }
 
@@ -38,6 +41,11 @@ export class Waiters {
 
   get size(): number {
     return this.#queue.size;
+  }
+  /** Since when the first in the queue has waited, monotonic; Infinity where nobody waits. */
+  get oldestMs(): number {
+    for (const waiter of this.#queue) return waiter.sinceMs;
+    return Infinity;
   }
   add(waiter: Waiter): void {
     this.#queue.add(waiter);
