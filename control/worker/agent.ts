@@ -7,7 +7,7 @@ import { messageOf } from "../contract/errors.ts";
 import type { WorkerConfig } from "../contract/process-config.ts";
 import { workerApp } from "./api/app.ts";
 import { listen } from "./api/listen.ts";
-import { pause } from "./backoff.ts";
+import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { type Host, machinesFolder } from "./host.ts";
 import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
 import { openImageStore } from "./images/image-store.ts";
@@ -31,6 +31,8 @@ import { Store } from "./store/store.ts";
 import { chooseDriver } from "./vmm/choose.ts";
 import type { Watcher } from "./watch.ts";
 import { Watchers } from "./watchers.ts";
+
+const END_RETRY: Backoff = { firstMs: 100, capMs: 5_000 };
 
 export interface AgentOptions {
   readonly config: WorkerConfig;
@@ -120,6 +122,7 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
       region: config.region,
       metrics,
       random: Math.random,
+      onFailure: (error) => log.warn({ reason: messageOf(error) }, "cannot save log lines; will try again"),
       appOf: (machineId) => findMachine(store, machineId)?.spec.app_id ?? null,
     });
     const watchers = new Watchers({
@@ -147,7 +150,15 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
     void watcher.exit.then(async (exit) => {
       if (leaving.signal.aborted || findMachine(store, machineId)?.state !== "started") return;
       const reason = exit === null ? (await watcher.gone).reason ?? "the VM ended without telling how" : null;
-      if (!leaving.signal.aborted) void requests.ended(machineId, exit, reason);
+      for (let tries = 1; !leaving.signal.aborted; tries++) {
+        try {
+          return void requests.ended(machineId, exit, reason);
+        } catch (error) {
+          // A disk without room for the intent, most often. Nobody else will tell of this end: asked again until it is kept.
+          log.error({ machine: machineId, err: error }, "cannot keep the end of a machine; will try again");
+          await pause(backoffMs(END_RETRY, tries, Math.random), leaving.signal);
+        }
+      }
     });
   }
 

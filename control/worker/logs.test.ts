@@ -6,6 +6,7 @@ import { newMachineId, newRowId } from "../contract/names.ts";
 import { LOG_QUEUE_LINES_MAX, LOG_TAIL_LINES_MAX, Logs } from "./logs.ts";
 import { Metrics } from "./metrics.ts";
 import { connectRedis } from "./redis.ts";
+import { loadLogTail } from "./store/log-tails.ts";
 import type { Store } from "./store/store.ts";
 import { aStore } from "./store/store.fixture.ts";
 
@@ -84,6 +85,19 @@ describe("Logs", () => {
     },
     60_000,
   );
+
+  test("keeps lines that the disk has no room for, and saves them when it has", async () => {
+    const store = aStore();
+    const { logs, machine, redis } = await aLog(store);
+    logs.guest(machine, line(0, "hello"));
+    store.db.run("PRAGMA query_only = ON");
+    await logs.stop();
+    expect(loadLogTail(store, machine).nextSeq).toBe(0);
+    store.db.run("PRAGMA query_only = OFF");
+    await logs.stop();
+    expect(loadLogTail(store, machine).nextSeq).toBe(1);
+    redis.disconnect();
+  }, 60_000);
 
   test("drops the oldest lines while Redis is away, counts them, and makes nobody wait", async () => {
     // Nobody listens there.

@@ -24,6 +24,8 @@ export interface LogsOptions {
   readonly metrics: Metrics;
   readonly random: () => number;
   readonly appOf: (machineId: string) => string | null;
+  /** Told once for each time that lines cannot be saved any more. */
+  readonly onFailure?: (error: unknown) => void;
 }
 
 export class Logs {
@@ -31,6 +33,7 @@ export class Logs {
   readonly #queue: { readonly stream: string; readonly line: LogLine }[] = [];
   readonly #tails = new Map<string, { nextSeq: number; lines: LogLine[] }>();
   readonly #unsaved = new Set<string>();
+  #cannotSave = false;
   readonly #end = new AbortController();
   #wake = Promise.withResolvers<void>();
   #shipping: Promise<void> | null = null;
@@ -121,10 +124,17 @@ export class Logs {
   #save(): void {
     const { store } = this.#options;
     if (this.#unsaved.size === 0) return;
-    store.write(() => {
-      for (const machineId of this.#unsaved) saveLogTail(store, machineId, this.#tailOf(machineId));
-    });
-    this.#unsaved.clear();
+    try {
+      store.write(() => {
+        for (const machineId of this.#unsaved) saveLogTail(store, machineId, this.#tailOf(machineId));
+      });
+      this.#unsaved.clear();
+      this.#cannotSave = false;
+    } catch (error) {
+      // Most often a full disk. Log lines are nothing to end the agent for: they are saved once there is room.
+      if (!this.#cannotSave) this.#options.onFailure?.(error);
+      this.#cannotSave = true;
+    }
   }
 
   async #ship(): Promise<void> {

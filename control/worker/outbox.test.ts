@@ -111,4 +111,16 @@ describe("Outbox", () => {
     expect(failures).toHaveLength(1);
     expect(await reader.xlen(regionStream("dev"))).toBe(1);
   }, 60_000);
+
+  test("goes on when its disk could not note for a while what Redis has", async () => {
+    change(1);
+    store.db.run("PRAGMA query_only = ON");
+    outbox.start();
+    expect((await read(1))[0]?.row).toMatchObject({ cpus: 1 });
+    expect(outboxDepth(store)).toBe(1);
+    store.db.run("PRAGMA query_only = OFF");
+    change(2);
+    while (outboxDepth(store) > 0) await Bun.sleep(5);
+    expect(failures).toHaveLength(1);
+  }, 60_000);
 });

@@ -73,6 +73,8 @@ export class Outbox {
       }
       try {
         await appendEvents(redis, stream, entries.map((entry) => entry.event));
+        // A full disk may refuse this: then they go once more, which is what "at least once" allows.
+        acknowledge(store, entries);
       } catch (error) {
         metrics.publishFailures.inc();
         if (failures++ === 0) onFailure(error);
@@ -80,7 +82,6 @@ export class Outbox {
         continue;
       }
       failures = 0;
-      acknowledge(store, entries);
       metrics.published.inc(entries.length);
     }
   }
