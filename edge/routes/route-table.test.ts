@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { MachineRow } from "../../control/contract/rows.ts";
 import { Waiter } from "./waiters.ts";
-import { RouteTable, START_GRACE_MS } from "./route-table.ts";
+import { RouteTable, type RowChange, START_GRACE_MS } from "./route-table.ts";
 
 const APP = "a".repeat(20);
 const WALL_MS = 1_000_000;
@@ -119,5 +119,33 @@ describe("route table", () => {
     routes.apply([{ table: "hostnames", key: "a.test", row: null }]);
     expect(routes.find("a.test")).toBe(null);
     expect(routes.sizes).toMatchObject({ hostnames: 0, machines: 0 });
+  });
+  test("an app is forgotten with the last row that names it, whichever that is", () => {
+    const app: RowChange = {
+      table: "apps",
+      key: APP,
+      row: { id: APP, name: "a", org_id: APP, org_slug: "o", services: [] },
+    };
+    const rows: RowChange[] = [app, hostname, machine("m1")];
+    for (let first = 0; first < rows.length; first++) {
+      const routes = table();
+      routes.apply(rows);
+      const order = [...rows.slice(first), ...rows.slice(0, first)];
+      for (const [i, row] of order.entries()) {
+        expect(routes.sizes.apps).toBe(1);
+        routes.apply([{ ...row, row: null } as RowChange]);
+        expect(routes.sizes.apps).toBe(i === 2 ? 0 : 1);
+      }
+      routes.apply(rows);
+      expect(routes.find("a.test")!.services.get(80)!.near.length).toBe(1);
+    }
+  });
+  test("a host name that moves leads to its new app alone", () => {
+    const routes = table();
+    const other = "b".repeat(20);
+    routes.apply([hostname, machine("m1"), { ...hostname, row: { hostname: "a.test", app_id: other } }]);
+    expect(routes.find("a.test")!.id).toBe(other);
+    routes.apply([{ ...hostname, row: null }]);
+    expect(routes.sizes).toEqual({ hostnames: 0, apps: 1, machines: 1 });
   });
 });

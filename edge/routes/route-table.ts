@@ -31,6 +31,8 @@ const NONE: readonly number[] = [];
 interface AppEntry {
   readonly route: AppRoute;
   readonly machines: Set<MachineEntry>;
+  /** Host names that lead here. */
+  hostnames: number;
 }
 
 export interface RouteTableOptions {
@@ -62,13 +64,14 @@ export class RouteTable {
 
   apply(changes: readonly RowChange[]): void {
     const touched = new Set<AppEntry>();
+    const renamed = new Set<AppEntry>();
     for (const change of changes) {
       switch (change.table) {
         case "hostnames":
-          if (change.row === null) this.#hostnames.delete(change.key);
-          else this.#hostnames.set(change.key, this.#app(change.row.app_id));
+          this.#applyHostname(change.key, change.row, renamed);
           break;
         case "apps":
+          renamed.add(this.#app(change.key));
           this.#app(change.key).route.name = change.row?.name ?? null;
           break;
         case "machines":
@@ -76,12 +79,30 @@ export class RouteTable {
       }
     }
     for (const app of touched) this.#rebuild(app);
+    for (const app of [...touched, ...renamed]) {
+      // Nothing names it any more: without this, every app there ever was would stay.
+      const { route, machines, hostnames } = app;
+      if (route.name === null && machines.size === 0 && hostnames === 0) this.#apps.delete(route.id);
+    }
+  }
+
+  #applyHostname(key: string, row: HostnameRow | null, renamed: Set<AppEntry>): void {
+    const before = this.#hostnames.get(key);
+    if (before !== undefined) {
+      before.hostnames--;
+      renamed.add(before);
+    }
+    this.#hostnames.delete(key);
+    if (row === null) return;
+    const app = this.#app(row.app_id);
+    app.hostnames++;
+    this.#hostnames.set(key, app);
   }
 
   #app(id: string): AppEntry {
     let app = this.#apps.get(id);
     if (app === undefined) {
-      app = { route: new AppRoute(id), machines: new Set() };
+      app = { route: new AppRoute(id), machines: new Set(), hostnames: 0 };
       this.#apps.set(id, app);
     }
     return app;
