@@ -97,12 +97,18 @@ export const bunSockets: SocketPort = {
     return Promise.resolve(listener);
   },
   connect({ address, port }, events) {
-    Bun.connect<Connection>({
-      hostname: address,
-      port,
-      allowHalfOpen: true,
-      data: new Connection(events),
-      socket: handlers,
-    }).catch(() => {}); // connectError has told it already
+    const connection = new Connection(events);
+    try {
+      Bun.connect<Connection>({
+        hostname: address,
+        port,
+        allowHalfOpen: true,
+        data: connection,
+        socket: handlers,
+      }).catch(() => {}); // connectError has told it already
+    } catch (error) {
+      // What cannot be an address at all; told like every other failure, after this call.
+      queueMicrotask(() => connection.notConnected(error as Error));
+    }
   },
 };

@@ -138,6 +138,16 @@ for (const port of [bunSockets, nodeSockets]) {
       expect(refused.closes).toBe(0);
     });
 
+    test("an address that is none is a failed connection and not an exception", async () => {
+      for (const address of ["", "a\0b", "999.1.1.1"]) {
+        const failed = new Recorder();
+        port.connect({ address, port: 1 }, failed);
+        expect(failed.connectError).toBe(null);
+        await failed.when((r) => r.connectError !== null);
+        expect(failed.closes).toBe(0);
+      }
+    });
+
     test("a callback that throws is told to its own object and nobody else", async () => {
       const { server, client, listener } = await pair(port);
       server.onChange = () => {
