@@ -117,6 +117,7 @@ describe("Outbox", () => {
     store.db.run("PRAGMA query_only = ON");
     outbox.start();
     expect((await read(1))[0]?.row).toMatchObject({ cpus: 1 });
+    while (failures.length === 0) await Bun.sleep(1);
     expect(outboxDepth(store)).toBe(1);
     store.db.run("PRAGMA query_only = OFF");
     change(2);
