@@ -1,7 +1,14 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import fc from "fast-check";
 import { MachineState } from "../contract/machine.ts";
-import { orphansOf } from "./sweep.ts";
+import type { Host } from "./host.ts";
+import { Metrics } from "./metrics.ts";
+import { Engine } from "./operations/engine.ts";
+import { aStore } from "./store/store.fixture.ts";
+import { orphansOf, sweep } from "./sweep.ts";
 
 const states: Record<string, MachineState> = {
   runs: "started",
@@ -47,5 +54,36 @@ describe("orphansOf()", () => {
         folders: [],
       });
     }));
+  });
+});
+
+describe("sweep()", () => {
+  test("removes the others where one cannot be removed", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "godwit-sweep-"));
+    const store = aStore();
+    const gone: unknown[] = [];
+    const troubles: unknown[] = [];
+    const host = {
+      store,
+      metrics: new Metrics(),
+      config: { state_folder: folder, run_folder: folder, prefix: "gw000000" },
+      log: { error: (trouble: unknown) => troubles.push(trouble) },
+      driver: {
+        list: () => Promise.resolve(["hangs", "goes"]),
+        clean: ({ machineId }: { machineId: string }) =>
+          machineId === "hangs"
+            ? Promise.reject(new Error("it hangs"))
+            : Promise.resolve(gone.push(machineId)),
+      },
+      network: {
+        list: () => Promise.resolve([7]),
+        detach: (index: number) => Promise.resolve(gone.push(index)),
+      },
+    } as unknown as Host;
+    const engine = new Engine({ store, operations: [], bootsMax: 1, random: () => 0 });
+    expect(await sweep(host, engine)).toEqual({ vms: ["goes"], links: [7], folders: [] });
+    expect(gone).toEqual(["goes", 7]);
+    expect(troubles).toHaveLength(1);
+    rmSync(folder, { recursive: true });
   });
 });

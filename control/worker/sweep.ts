@@ -58,9 +58,17 @@ export async function sweep(host: Host, engine: Engine): Promise<Orphans> {
   };
   const orphans = orphansOf(await look(host), known);
   const removed: Orphans = { vms: [], links: [], folders: [] };
+  // One that cannot be removed, a process that hangs in the kernel, keeps none of the others.
+  const remove = async (what: string, owner: string, body: () => Promise<void>) => {
+    try {
+      await engine.exclusively(owner, body);
+    } catch (error) {
+      host.log.error({ err: error }, `cannot remove ${what}, which nobody owns; will try again`);
+    }
+  };
   const vms = [...new Set([...orphans.vms, ...orphans.folders])];
   for (const id of vms) {
-    await engine.exclusively(id, async () => {
+    await remove(`what is left of machine ${id}`, id, async () => {
       // Looked at again, because an operation may have come and gone since.
       const again = orphansOf({ vms: [id], links: [], folders: [id] }, known);
       if (again.vms.length > 0) {
@@ -76,7 +84,7 @@ export async function sweep(host: Host, engine: Engine): Promise<Orphans> {
   }
   for (const index of orphans.links) {
     const owner = known.ownerOf(index);
-    await engine.exclusively(owner ?? `link ${index}`, async () => {
+    await remove(`link ${index}`, owner ?? `link ${index}`, async () => {
       if (orphansOf({ vms: [], links: [index], folders: [] }, known).links.length === 0) return;
       await host.network.detach(index);
       removed.links.push(index);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { newMachineId } from "../../contract/names.ts";
+import { Kernel } from "./kernel.ts";
 import { inside, Lab, run } from "./lab.fixture.ts";
 import { type LinkRequest, type MachineLink, Network, type NetworkOptions } from "./network.ts";
 
@@ -247,6 +248,33 @@ test("network: a worker in the host's own namespace opens and closes the same wa
   expect(asWorker("remove").stderr.toString()).toBe("");
   for (const name of settings) expect(beside.sysctl(beside.host, name)).toBe("0");
   await beside.close();
+});
+
+test("network: a link that is attached while its index is being detached stands afterwards", async () => {
+  const [deleting, goOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  /** Stands still before it deletes a link for the first time. */
+  class Held extends Kernel {
+    override async ipBatch(lines: readonly string[]) {
+      if (lines[0]?.startsWith("link delete")) {
+        deleting.resolve();
+        await goOn.promise;
+      }
+      return await super.ipBatch(lines);
+    }
+  }
+  const held = new Network(options, new Held(lab.host));
+  const after = request(9, 1);
+  const detached = held.detach(9);
+  await deleting.promise;
+  const attached = held.attach(after);
+  // One that nothing holds up: by its end the other would stand, too, had it not waited.
+  await held.attach(request(10, 1));
+  goOn.resolve();
+  await Promise.all([detached, attached]);
+  const { name } = held.addressesOf(after);
+  expect(inside(lab.host, ["ip", "link", "show", "dev", name]).stdout.toString()).toContain(after.machineId);
+  await Promise.all([held.detach(9), held.detach(10)]);
+  expect((await held.list()).filter((index) => index >= 9)).toEqual([]);
 });
 
 test("removeAll() leaves no link, no table and the host's settings as they were, and other tables alone", async () => {

@@ -64,6 +64,8 @@ export class Network {
     await this.#removeLinks(names);
     return names.map(() => null);
   });
+  /** The detaches under way by name; they never reject. */
+  readonly #detaching = new Map<string, Promise<void>>();
   #hasForceForwarding: boolean | null = null;
 
   constructor(options: NetworkOptions, kernel = new Kernel(options.netns)) {
@@ -92,20 +94,25 @@ export class Network {
   }
 
   /**
-   * Makes the machine's link, or leaves it as it is where it stands already. After a failure `detach` cleans up.
-   * Attaching and detaching the same index must not overlap.
+   * Makes the machine's link, or leaves it as it is where it stands already. After a failure `detach` cleans up. Waits
+   * for a detach of the same index that is under way: the sweep may be removing what nobody owned a moment ago.
    */
   async attach(request: LinkRequest): Promise<MachineLink> {
     const link = this.addressesOf(request);
+    await this.#detaching.get(link.name);
     await this.#attaching.add(request);
     return link;
   }
 
-  /** Removes a link and all that was allowed for it. Does nothing where there is none. */
+  /** Removes a link and all that was allowed for it. Does nothing where there is none. Not while it is being attached. */
   async detach(index: number): Promise<void> {
     const name = linkName(this.#options.prefix, index);
-    await this.#forbidding.add(name);
-    await this.#removing.add(name);
+    const gone = this.#forbidding.add(name).then(() => this.#removing.add(name));
+    const ended = gone.catch(() => {}).then(() => { // Its failure is told to who asked for it, below.
+      if (this.#detaching.get(name) === ended) this.#detaching.delete(name);
+    });
+    this.#detaching.set(name, ended);
+    await gone;
   }
 
   /** Indexes of which anything is found on this host, ascending. */
