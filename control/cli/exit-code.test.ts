@@ -5,6 +5,7 @@ import { EXIT, exitCodeOf } from "./exit-code.ts";
 test("exitCodeOf() tells scripts what kind of failure it was", () => {
   const of = (code: string, fault: Fault) => exitCodeOf(new GodwitError(code, "x", { fault }));
   expect(of("cli.unreachable", "us")).toBe(EXIT.unreachable);
+  expect(of("build.aborted", "client")).toBe(EXIT.interrupted);
   expect(of("cli.not_found", "client")).toBe(EXIT.notFound);
   expect(of("image.not_found", "client")).toBe(EXIT.notFound);
   expect(of("access.token_expired", "client")).toBe(EXIT.unauthorised);

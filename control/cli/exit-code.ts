@@ -21,6 +21,7 @@ export const EXIT = {
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof GodwitError)) return EXIT.failed;
   if (error.code === "cli.unreachable") return EXIT.unreachable;
+  if (error.code === "build.aborted") return EXIT.interrupted;
   if (
     error.code === "cli.not_found" || error.code.endsWith("_not_found") || error.code.endsWith(".not_found")
   ) {
