@@ -151,6 +151,24 @@ test("collect() removes the oldest use first and never what is in use", async ()
   expect(t.bases()).toEqual([c.slice("sha256:".length)]);
 });
 
+test("collect() leaves an image that is asked for while it removes another", async () => {
+  let now = Date.now();
+  const store = await t.reopen({ cache_mb_max: 0, now: () => now });
+  const oci = await OciLayout.create(layout);
+  const digests: string[] = [];
+  for (const name of ["a", "b"]) {
+    await oci.tag(name, await oci.add({ layers: [[{ name, content: name }]] }));
+    digests.push((await store.ensure(`oci:${layout}:${name}`)).digest);
+    now += 1_000;
+  }
+  const [a = "", b = ""] = digests;
+  now += COLLECT_AGE_MS_MIN;
+  const collecting = store.collect(new Set());
+  expect(store.find(b)).not.toBeNull();
+  expect(await collecting).toEqual([a]);
+  expect(store.find(b)).not.toBeNull();
+});
+
 test("a pull that its agent was killed in leaves no tool running and nothing behind", async () => {
   // A registry that takes the connection and says nothing keeps skopeo busy.
   let connected: () => void;

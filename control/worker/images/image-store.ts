@@ -9,7 +9,7 @@ import { GodwitError } from "../../contract/errors.ts";
 import type { WorkerConfig } from "../../contract/process-config.ts";
 import type { ImageConfig } from "../../contract/run-config.ts";
 import type { ImageAnswer } from "../../contract/worker-api.ts";
-import { chooseForRemoval } from "./collect.ts";
+import { chooseForRemoval, COLLECT_AGE_MS_MIN } from "./collect.ts";
 import { layoutSource } from "./layout-source.ts";
 import { hostPlatform, type Platform } from "./manifest.ts";
 import { Permits } from "./permits.ts";
@@ -128,14 +128,18 @@ class Store implements ImageStore {
     const images = [...this.#kept.values()].map((k) => ({ ...k.record, usedAtMs: k.usedAtMs }));
     const bytesMax = this.#options.cache_mb_max * BYTES_PER_MB;
     const digests = chooseForRemoval(images, bytesMax, inUse, this.#now());
+    const removed: string[] = [];
     for (const digest of digests) {
+      // Asked for while the one before was removed: it belongs to a machine that is about to be created.
+      if (this.#now() - (this.#kept.get(digest)?.usedAtMs ?? Infinity) < COLLECT_AGE_MS_MIN) continue;
+      removed.push(digest);
       this.#kept.delete(digest);
       // Out of sight in one step, then removed: a kill in between leaves it to the next open.
       const gone = join(this.#place.work, `gone-${folderName(digest)}`);
       await rename(join(this.#place.images, folderName(digest)), gone);
       await rm(gone, { recursive: true, force: true });
     }
-    return digests;
+    return removed;
   }
 
   #known(digest: string): ImageRecord | null {
