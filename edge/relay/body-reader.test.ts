@@ -59,6 +59,8 @@ describe("body reader", () => {
       "0\r\nX : 1\r\n\r\n",
       "0\r\nContent-Length: 5\r\n\r\n",
       "0\r\nTransfer_Encoding: chunked\r\n\r\n",
+      "0\r\nFly-Client-IP: 6.6.6.6\r\n\r\n",
+      "0\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
       "0\r\n folded\r\n\r\n",
       "0\r\nX: 1\n\r\n",
       `0\r\n${"X: 12345678\r\n".repeat(700)}\r\n`,

@@ -22,6 +22,14 @@ describe("response head", () => {
     expect(head("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n").length).toBe(CHUNKED);
     expect(head("HTTP/1.0 200 OK\r\n").length).toBe(UNTIL_CLOSE);
   });
+  test("framing fields of 1xx and 204, which have no body, do not go on; those of 304 do", () => {
+    for (const framing of ["Content-Length: 7\r\n", "Transfer-Encoding: chunked\r\n"]) {
+      for (const status of [103, 204]) {
+        expect(head(`HTTP/1.1 ${status} X\r\nA: 1\r\n${framing}B: 2\r\n`).fields).toBe("A: 1\r\nB: 2\r\n");
+      }
+      expect(head(`HTTP/1.1 304 X\r\n${framing}`).fields).toBe(framing);
+    }
+  });
   test("HEAD, 1xx, 204 and 304 have no body", () => {
     const withLength = head("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n");
     expect(bodyLength(withLength, "HEAD")).toBe(0);

@@ -20,6 +20,8 @@ export class ResponseHead {
   fields = "";
 }
 
+const FRAMING = new Set(["content-length", "transfer-encoding"]);
+
 const cursor = new FieldCursor();
 
 /** @returns what is wrong, in words, for a head that cannot be trusted */
@@ -106,6 +108,10 @@ export function parseResponseHead(text: string): ResponseHead | string {
     const names: Set<string> = listed;
     for (const name of ["content-length", "transfer-encoding", "date"]) names.delete(name);
     kept = withoutFields(kept, names);
+  }
+  // RFC 9112 section 6.1 and 6.2: there they mean nothing, and a lenient client would take the next response for a body.
+  if ((hasLength || chunked) && (head.status < 200 || head.status === 204)) {
+    kept = withoutFields(kept, FRAMING);
   }
   head.fields = kept;
   return head;
