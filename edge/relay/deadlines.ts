@@ -8,6 +8,8 @@ export interface Timed {
   /** On the monotonic clock; Infinity where no limit holds. */
   deadlineMs: number;
   onDeadline(): void;
+  /** `onDeadline` threw: a fault of ours, which must not take the process with it. */
+  onFault(error: unknown): void;
 }
 
 export class Deadlines {
@@ -28,7 +30,11 @@ export class Deadlines {
     for (const timed of this.#all) {
       if (timed.deadlineMs > nowMs) continue;
       timed.deadlineMs = Infinity;
-      timed.onDeadline();
+      try {
+        timed.onDeadline();
+      } catch (error) {
+        timed.onFault(error);
+      }
     }
   }
 

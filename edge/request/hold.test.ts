@@ -1,10 +1,12 @@
 /** Who is woken when, on the table's own objects; what a user sees of it is in serve.test.ts. */
 import { describe, expect, test } from "bun:test";
 import type { Edge } from "../edge.ts";
+import { Deadlines } from "../relay/deadlines.ts";
 import { AppRoute } from "../routes/app-route.ts";
 import { Backend } from "../routes/backend.ts";
 import { Waiter, type Waiters } from "../routes/waiters.ts";
 import type { Exchange } from "./exchange.ts";
+import { hold } from "./hold.ts";
 import { afterFailure, release } from "./send.ts";
 
 /** An app with one machine behind ports 80 and 443, as the route table makes it: one backend for both. */
@@ -26,7 +28,7 @@ function wait(waiters: Waiters, sinceMs: number, name: string): Promise<void> {
       woken.push(name);
       resolve();
     };
-    waiters.add(new Waiter(waiters, sinceMs, 1_000, { wake, expired() {}, cancelled() {} }));
+    waiters.add(new Waiter(waiters, sinceMs, 1_000, { wake, expired() {}, cancelled() {}, fault() {} }));
   });
 }
 const edge = { nowMs: () => 100 } as Edge;
@@ -68,6 +70,24 @@ describe("hold", () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
     expect(woken).toEqual(["first"]);
     expect(backend.inFlight).toBe(0);
+  });
+
+  test("a request that fails when it is woken ends alone", async () => {
+    woken.length = 0;
+    const { at, exchange } = machineBehindTwoPorts();
+    const faults: unknown[] = [];
+    const client = { onFault: (error: unknown) => faults.push(error) };
+    const limits = { holdWaitersMax: 9, holdWaitMsMax: 1_000, deadlines: new Deadlines() };
+    const held = Object.assign(exchange(80), { client, heldMs: 0 }) as unknown as Exchange;
+    const again = () => {
+      throw new Error("ours");
+    };
+    expect(hold({ ...edge, ...limits } as Edge, held, "starting", { again, refuse() {} })).toBe(null);
+    const other = wait(at(80), 1, "other");
+    at(80).wakeAll();
+    await other;
+    expect(faults.map(String)).toEqual(["Error: ours"]);
+    expect(limits.deadlines.size).toBe(0);
   });
 
   test("who waits for a machine that never listened is answered once its grace is over, one after the other", () => {

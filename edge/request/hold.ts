@@ -45,6 +45,7 @@ export function hold(
       next.refuse(late);
     },
     cancelled: done,
+    fault: (error) => exchange.client.onFault(error),
   });
   exchange.waiter = waiter;
   edge.deadlines.add(waiter);

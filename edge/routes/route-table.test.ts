@@ -103,7 +103,12 @@ describe("route table", () => {
     const { waiters } = routes.find("a.test")!.services.get(80)!;
     let woken = 0;
     waiters.add(
-      new Waiter(waiters, 0, 1_000, { wake: () => woken++, expired: () => {}, cancelled: () => {} }),
+      new Waiter(waiters, 0, 1_000, {
+        wake: () => woken++,
+        expired: () => {},
+        cancelled: () => {},
+        fault: () => {},
+      }),
     );
     routes.apply([machine("other", { app_id: "b".repeat(20) })]);
     expect(woken).toBe(0);

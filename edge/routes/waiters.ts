@@ -8,12 +8,18 @@ export class Waiter implements Timed {
   readonly #wake: () => void;
   readonly #expired: () => void;
   readonly #cancelled: () => void;
+  readonly #fault: (error: unknown) => void;
 
   constructor(
     waiters: Waiters,
     nowMs: number,
     waitMsMax: number,
-    callbacks: { wake: () => void; expired: () => void; cancelled: () => void },
+    callbacks: {
+      wake: () => void;
+      expired: () => void;
+      cancelled: () => void;
+      fault: (error: unknown) => void;
+    },
   ) {
     this.#waiters = waiters;
     this.sinceMs = nowMs;
@@ -21,10 +27,19 @@ export class Waiter implements Timed {
     this.#wake = callbacks.wake;
     this.#expired = callbacks.expired;
     this.#cancelled = callbacks.cancelled;
+    this.#fault = callbacks.fault;
   }
 
+  /** Whoever wakes it is about something else, a row or another request, and must not meet its exceptions. */
   wake(): void {
-    this.#wake();
+    try {
+      this.#wake();
+    } catch (error) {
+      this.#fault(error);
+    }
+  }
+  onFault(error: unknown): void {
+    this.#fault(error);
   }
   onDeadline(): void {
     this.#waiters.remove(this);
