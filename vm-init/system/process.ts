@@ -24,9 +24,25 @@ export interface Identity {
   readonly groups: readonly number[];
 }
 
-/** The number of a signal's name, or null where there is none. */
+/** As programs see them: glibc keeps two of the kernel's for itself (signal(7)). */
+const SIGRTMIN = 34;
+const SIGRTMAX = 64;
+
+/**
+ * The number of a signal as images name it (StopSignal of image-spec, config.md): `SIGTERM`, `TERM`, `SIGRTMIN+3`,
+ * `SIGRTMAX-1` or a number. Null where there is none.
+ */
 export function signalNumber(name: string): number | null {
-  return (constants.signals as Record<string, number>)[name] ?? null;
+  const number = /^\d{1,2}$/.test(name) ? Number(name) : numberOf(name.replace(/^SIG/, ""));
+  return number !== null && number >= 1 && number <= SIGRTMAX ? number : null;
+}
+
+function numberOf(bare: string): number | null {
+  const realTime = /^RT(MIN|MAX)(?:([+-])(\d{1,2}))?$/.exec(bare);
+  if (realTime === null) return (constants.signals as Record<string, number>)[`SIG${bare}`] ?? null;
+  const number = (realTime[1] === "MIN" ? SIGRTMIN : SIGRTMAX) +
+    Number(`${realTime[2] ?? ""}${realTime[3] ?? 0}`);
+  return number >= SIGRTMIN ? number : null;
 }
 
 /** False where the process (or any process, for -1) is gone. */
