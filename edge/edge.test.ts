@@ -80,3 +80,18 @@ test(
   },
   20_000,
 );
+
+test("an edge that is full refuses at once, holds no connection beyond its limit, and still answers its admin", async () => {
+  const own = await startTestEdge({ limits: { clientConnectionsMax: 2 } });
+  const inside = await Promise.all([RawClient.open(own.port), RawClient.open(own.port)]);
+  await until(() => own.edge.relay.clients.size === 2);
+  const beyond = await RawClient.open(own.port);
+  await until(() => beyond.ended);
+  expect(beyond.text).toStartWith("HTTP/1.1 503");
+  expect(own.edge.relay.clients.size).toBe(2);
+  const health = await RawClient.open(own.adminPort);
+  health.send("GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n");
+  expect(await health.has("\r\n\r\n")).toStartWith("HTTP/1.1 200");
+  for (const client of [...inside, beyond, health]) client.close();
+  await own.stop();
+});

@@ -54,7 +54,10 @@ export class ClientConnection implements SocketEvents, Timed {
     clients.add(this);
     deadlines.add(this);
     this.deadlineMs = this.#context.nowMs() + limits.headWaitMsMax;
-    if (clients.size > limits.clientConnectionsMax) this.#refuse(TOO_MANY_CONNECTIONS);
+    // Whoever watches the edge must be able to see that it is full.
+    if (clients.size > limits.clientConnectionsMax && !this.listener.admin) {
+      this.#refuse(TOO_MANY_CONNECTIONS);
+    }
   }
 
   onData(bytes: Buffer): void {
@@ -170,6 +173,8 @@ export class ClientConnection implements SocketEvents, Timed {
     const exchange = new Exchange(this, new RequestHead(), this.#context.nowMs());
     this.#exchange = exchange;
     this.#stash = null;
+    // A connection too many does not linger: lingering ones would be too many as well.
+    exchange.requestDone = why === TOO_MANY_CONNECTIONS;
     this.#context.handler.refuse(exchange, why);
   }
 
