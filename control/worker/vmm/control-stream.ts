@@ -1,10 +1,13 @@
 /** Opens the unix socket on which a VM's control channel ends, with patience: the VMM or vm-init makes it some time after start. */
+import { closeSync, constants, openSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { GodwitError } from "../../contract/errors.ts";
 
 const CONNECT_RETRY_MS = 10;
+/** open(2); node:fs does not name it. */
+const O_PATH = 0o10000000;
 
 /**
  * Tries until the socket accepts. What is written before the guest listens waits in the socket's buffer.
@@ -33,10 +36,21 @@ export async function openControlStream(
   }
 }
 
-/** Null where nobody listens there yet. */
+/**
+ * Null where nobody listens there yet. The folder of a container's socket is the container's to write: a symbolic link in
+ * the socket's place could lead to another machine's socket or the worker's own. So the file itself is taken hold of, and
+ * no link is followed.
+ */
 export function tryConnect(path: string): Promise<Socket | null> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ path });
+  let held: number;
+  try {
+    held = openSync(path, O_PATH | constants.O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return Promise.resolve(null);
+    return Promise.reject(error);
+  }
+  return new Promise<Socket | null>((resolve, reject) => {
+    const socket = connect({ path: `/proc/self/fd/${held}` });
     socket.once("connect", () => {
       socket.removeAllListeners("error");
       socket.on("error", () => {}); // Whoever takes the stream over sees its close; unheard, an error would end the agent.
@@ -46,5 +60,5 @@ export function tryConnect(path: string): Promise<Socket | null> {
       if (error.code === "ENOENT" || error.code === "ECONNREFUSED") resolve(null);
       else reject(error);
     });
-  });
+  }).finally(() => closeSync(held));
 }
