@@ -3,7 +3,14 @@ import { Redis } from "ioredis";
 import { testRedis } from "../../deploy/servers/testbed.ts";
 import { logStream } from "../contract/events.ts";
 import { newMachineId, newRowId } from "../contract/names.ts";
-import { LOG_QUEUE_LINES_MAX, LOG_TAIL_LINES_MAX, Logs } from "./logs.ts";
+import { LOG_LINE_BYTES_MAX } from "../contract/guest-api.ts";
+import {
+  LOG_QUEUE_CHARS_MAX,
+  LOG_QUEUE_LINES_MAX,
+  LOG_TAIL_CHARS_MAX,
+  LOG_TAIL_LINES_MAX,
+  Logs,
+} from "./logs.ts";
 import { Metrics } from "./metrics.ts";
 import { connectRedis } from "./redis.ts";
 import { loadLogTail } from "./store/log-tails.ts";
@@ -104,6 +111,11 @@ describe("Logs", () => {
     const { logs, machine, redis, dropped } = await aLog(aStore(), "redis://worker:none@127.0.0.1:9/0");
     for (let seq = 0; seq < LOG_QUEUE_LINES_MAX + 25; seq++) logs.guest(machine, line(seq, "x"));
     expect(await dropped()).toBe(25);
+    const long = "x".repeat(LOG_LINE_BYTES_MAX);
+    const fits = Math.floor(LOG_QUEUE_CHARS_MAX / LOG_LINE_BYTES_MAX);
+    for (let n = 0; n < fits + 10; n++) logs.guest(machine, line(LOG_QUEUE_LINES_MAX + 25 + n, long));
+    expect(await dropped()).toBe(25 + LOG_QUEUE_LINES_MAX + 10);
+    expect(logs.tail(machine, LOG_TAIL_LINES_MAX)).toHaveLength(LOG_TAIL_CHARS_MAX / LOG_LINE_BYTES_MAX);
     logs.start();
     await logs.stop();
     redis.disconnect();

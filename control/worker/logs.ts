@@ -11,8 +11,12 @@ import type { Store } from "./store/store.ts";
 
 /** Lines that wait for Redis. */
 export const LOG_QUEUE_LINES_MAX = 10_000;
+/** Together, in UTF-16 units: a guest's lines may be LOG_LINE_BYTES_MAX long each, and there are many guests. */
+export const LOG_QUEUE_CHARS_MAX = 16_777_216;
 /** Lines of one machine that the worker remembers. */
 export const LOG_TAIL_LINES_MAX = 200;
+/** Together; they are saved every LOG_SAVE_INTERVAL_MS. */
+export const LOG_TAIL_CHARS_MAX = 262_144;
 export const LOG_SAVE_INTERVAL_MS = 1_000;
 const SHIP_BATCH_MAX = 500;
 const RETRY: Backoff = { firstMs: 50, capMs: 5_000 };
@@ -31,7 +35,8 @@ export interface LogsOptions {
 export class Logs {
   readonly #options: LogsOptions;
   readonly #queue: { readonly stream: string; readonly line: LogLine }[] = [];
-  readonly #tails = new Map<string, { nextSeq: number; lines: LogLine[] }>();
+  #queueChars = 0;
+  readonly #tails = new Map<string, { nextSeq: number; lines: LogLine[]; chars: number }>();
   readonly #unsaved = new Set<string>();
   #cannotSave = false;
   readonly #end = new AbortController();
@@ -95,11 +100,12 @@ export class Logs {
     this.#options.store.write(() => deleteLogTail(this.#options.store, machineId));
   }
 
-  #tailOf(machineId: string): { nextSeq: number; lines: LogLine[] } {
+  #tailOf(machineId: string): { nextSeq: number; lines: LogLine[]; chars: number } {
     const found = this.#tails.get(machineId);
     if (found !== undefined) return found;
     const saved: LogTail = loadLogTail(this.#options.store, machineId);
-    const tail = { nextSeq: saved.nextSeq, lines: [...saved.lines] };
+    const chars = saved.lines.reduce((sum, { line }) => sum + line.length, 0);
+    const tail = { nextSeq: saved.nextSeq, lines: [...saved.lines], chars };
     this.#tails.set(machineId, tail);
     return tail;
   }
@@ -107,18 +113,26 @@ export class Logs {
   #append(machineId: string, stream: LogLine["stream"], atMs: number, text: string): void {
     const { region, metrics, appOf } = this.#options;
     const line: LogLine = { machine: machineId, region, stream, at_ms: atMs, line: text.slice(0, 16_384) };
-    const { lines } = this.#tailOf(machineId);
-    lines.push(line);
-    if (lines.length > LOG_TAIL_LINES_MAX) lines.splice(0, lines.length - LOG_TAIL_LINES_MAX);
+    const tail = this.#tailOf(machineId);
+    tail.lines.push(line);
+    tail.chars += line.line.length;
+    while (tail.lines.length > LOG_TAIL_LINES_MAX || tail.chars > LOG_TAIL_CHARS_MAX) {
+      tail.chars -= tail.lines.shift()!.line.length;
+    }
     this.#unsaved.add(machineId);
     const appId = appOf(machineId);
     if (appId === null) return;
     this.#queue.push({ stream: logStream(appId), line });
-    if (this.#queue.length > LOG_QUEUE_LINES_MAX) {
-      this.#queue.shift();
+    this.#queueChars += line.line.length;
+    while (this.#queue.length > LOG_QUEUE_LINES_MAX || this.#queueChars > LOG_QUEUE_CHARS_MAX) {
+      this.#dequeue();
       metrics.logLines.inc({ outcome: "dropped" });
     }
     this.#wake.resolve();
+  }
+
+  #dequeue(): void {
+    this.#queueChars -= this.#queue.shift()!.line.line.length;
   }
 
   #save(): void {
@@ -158,7 +172,7 @@ export class Logs {
       }
       // Lines may have been dropped at the front meanwhile: take out just those that went.
       const gone = new Set(batch);
-      while (this.#queue.length > 0 && gone.has(this.#queue[0]!)) this.#queue.shift();
+      while (this.#queue.length > 0 && gone.has(this.#queue[0]!)) this.#dequeue();
       metrics.logLines.inc({ outcome: "shipped" }, batch.length);
     }
   }
