@@ -1,11 +1,11 @@
-/** Commands against a real API in this process, as a user runs them. */
+/** Commands of the CLI against a real API in this process, as a user runs them. Not in cli/, which imports no server. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { resolve } from "node:path";
 import { Redis } from "ioredis";
-import { logStream } from "../../contract/events.ts";
-import { TestControl } from "../../release/control.fixture.ts";
-import { appByName } from "../../store/apps.ts";
-import { EXIT } from "../exit-code.ts";
+import { logStream } from "./contract/events.ts";
+import { TestControl } from "./release/control.fixture.ts";
+import { appByName } from "./store/apps.ts";
+import { EXIT } from "./cli/exit-code.ts";
 
 let control: TestControl;
 let server: Bun.Server<undefined>;
@@ -28,7 +28,7 @@ afterAll(async () => {
 });
 
 function godwit(...args: string[]) {
-  return Bun.spawn([process.execPath, resolve(import.meta.dir, "../main.ts"), ...args], {
+  return Bun.spawn([process.execPath, resolve(import.meta.dir, "cli/main.ts"), ...args], {
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
