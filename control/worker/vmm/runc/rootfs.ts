@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../../../contract/errors.ts";
 import type { VmSpec } from "../driver.ts";
 import { hostCommand } from "../host-command.ts";
 import type { RuncPaths } from "./runc-paths.ts";
@@ -12,8 +13,8 @@ export async function mountRootfs(spec: VmSpec, paths: RuncPaths): Promise<void>
     mkdirSync(point, { recursive: true, mode: 0o755 });
   }
   await Promise.all([
-    hostCommand(["mount", "-o", "loop,ro,nodev", spec.imageFile, paths.image], { purpose }),
-    hostCommand(["mount", "-o", "loop,nodev", spec.layerFile, paths.layer], { purpose }),
+    mountFile(["mount", "-o", "loop,ro,nodev", spec.imageFile, paths.image], purpose),
+    mountFile(["mount", "-o", "loop,nodev", spec.layerFile, paths.layer], purpose),
   ]);
   const upper = join(paths.layer, "upper");
   const work = join(paths.layer, "work");
@@ -23,9 +24,26 @@ export async function mountRootfs(spec: VmSpec, paths: RuncPaths): Promise<void>
   await hostCommand(["mount", "-t", "overlay", "-o", options, paths.kernelName, paths.rootfs], { purpose });
 }
 
-/** What was killed just now lets go of its folders a moment later; then the mount is not busy any more. */
-const UMOUNT_TRIES_MAX = 50;
-const UMOUNT_RETRY_MS = 20;
+/**
+ * What was killed just now lets go of its folders a moment later; then a mount is not busy any more, and neither is the
+ * loop device of a file whose last mount went with a container's namespace.
+ */
+const BUSY_TRIES_MAX = 50;
+const BUSY_RETRY_MS = 20;
+
+/** mount(8) takes the loop device that a file already has, also one that is about to go. */
+async function mountFile(argv: [string, ...string[]], purpose: string): Promise<void> {
+  for (let tries = 1;; tries++) {
+    try {
+      return void await hostCommand(argv, { purpose });
+    } catch (error) {
+      if (tries === BUSY_TRIES_MAX || !/already mounted or mount point busy/.test(messageOf(error))) {
+        throw error;
+      }
+      await delay(BUSY_RETRY_MS);
+    }
+  }
+}
 
 /** Unmounts all that is mounted below the folder, the last mounted first. */
 export async function unmountBelow(folder: string, machineId: string): Promise<void> {
@@ -34,8 +52,8 @@ export async function unmountBelow(folder: string, machineId: string): Promise<v
       try {
         await hostCommand(["umount", point], { purpose: `unmount the root of machine ${machineId}` });
       } catch (error) {
-        if (tries === UMOUNT_TRIES_MAX) throw error;
-        await delay(UMOUNT_RETRY_MS);
+        if (tries === BUSY_TRIES_MAX) throw error;
+        await delay(BUSY_RETRY_MS);
       }
     }
   }
