@@ -112,7 +112,7 @@ describe("bad input", () => {
         [`${registry.host}/no/such:v1`, "image.not_found"],
         [`${registry.host}/no/such@sha256:${"0".repeat(64)}`, "image.not_found"],
         ["127.0.0.1:1/no/such:v1", "image.registry_unreachable"],
-        ["not a reference", "image.bad_reference"],
+        ["not a reference", "release.image_invalid"],
       ] as const;
       for (const [image, code] of cases) {
         const outcome = await stack.deploy("wrong", image).then(
@@ -130,7 +130,7 @@ describe("bad input", () => {
     const unknown = await stack.godwit("machine", "status", "0123456789abcd", "--json");
     expect(unknown.status).toBe(3);
     expect(JSON.parse(unknown.stdout || unknown.stderr)).toMatchObject({
-      error: { code: "machine.not_found" },
+      error: { code: "cli.not_found" },
     });
     const list = await stack.godwit("apps", "list", "--json");
     expect(list.status).toBe(0);

@@ -4,26 +4,34 @@
  * it is the container's, v1 or v2, as far as the driver shows it.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { memoryAvailableKb } from "../system/memory.ts";
+import { initMemory, memoryAvailableKb } from "../system/memory.ts";
 
 const ROOT = "/sys/fs/cgroup";
 const APP = `${ROOT}/app`;
-/** Of what is available before the app starts, vm-init keeps this: else its own code is what the kernel evicts first. */
+/** Of what is available before the app starts, the kernel and vm-init keep this. */
 const RESERVE_KB = 16_384;
 const APP_KB_MIN = 65_536;
 
 const OOM_FILES = [`${APP}/memory.events`, `${ROOT}/memory.events`, `${ROOT}/memory/memory.oom_control`];
 
-/** A limit for the app's memory that leaves vm-init alive and answering. */
-export function appMemoryBytes(availableKb: number): number {
-  return Math.max(availableKb - RESERVE_KB, Math.min(availableKb, APP_KB_MIN)) * 1_024;
+/**
+ * A limit for the app's memory that leaves vm-init alive and answering. The kernel counts vm-init's own code as available,
+ * because it can be read from its drive again; an app that took it would have the guest read it again all the time
+ * instead of meeting its limit, so it is kept back too.
+ *
+ * @param initCodeKb what vm-init has of its files in memory
+ */
+export function appMemoryBytes(availableKb: number, initCodeKb: number): number {
+  return Math.max(availableKb - initCodeKb - RESERVE_KB, Math.min(availableKb, APP_KB_MIN)) * 1_024;
 }
 
 export function createAppCgroup(): void {
   writeFileSync(`${ROOT}/cgroup.subtree_control`, "+memory +pids");
   mkdirSync(APP, { recursive: true });
   const availableKb = memoryAvailableKb();
-  if (availableKb !== null) writeFileSync(`${APP}/memory.max`, String(appMemoryBytes(availableKb)));
+  if (availableKb === null) return;
+  const { rssKb, rssAnonKb } = initMemory();
+  writeFileSync(`${APP}/memory.max`, String(appMemoryBytes(availableKb, rssKb - rssAnonKb)));
 }
 
 /** What `work` starts is in the app's cgroup from its first instruction, so no child of it can slip out. */

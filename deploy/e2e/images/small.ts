@@ -7,18 +7,23 @@ import { type FixtureEntry, writeImage } from "../../../control/worker/images/oc
 import { cachedLayout, keyOf, TAG, type TestImage, testImage } from "./test-image.ts";
 
 const BUSYBOX = "/bin/busybox";
-const applets = ["sh", "sleep", "awk", "httpd", "cat", "ls", "id", "ps", "wget", "kill"];
+const applets = ["sh", "sleep", "dd", "httpd", "cat", "ls", "id", "ps", "wget", "kill"];
 
 /** Says a line, then exits with status 3. */
 export function exitsWith3(): Promise<TestImage> {
   return shellImage("exits-3", "echo leaving with status 3; exit 3");
 }
 
-/** Takes 64 KB after 64 KB until the kernel's OOM killer ends it. */
+/**
+ * Fills more memory than a small guest has in one read, which the kernel's OOM killer ends at once. An app that grows page
+ * by page may instead spend minutes reading its own code again under emulation before the kernel gives up on it.
+ */
 export function eatsMemory(): Promise<TestImage> {
-  // Many small pieces: one large one would be refused by malloc, and there would be no OOM kill.
-  const program = 'BEGIN { for (i = 0; ; i++) a[i] = sprintf("%65536s", i) }';
-  return shellImage("eats-memory", `echo eating memory; exec awk '${program}'`);
+  // Below all of a 256 MB guest's memory, or malloc would refuse it, and there would be no OOM kill.
+  return shellImage(
+    "eats-memory",
+    "echo eating memory; exec dd if=/dev/zero of=/dev/null bs=200M count=1000",
+  );
 }
 
 /** Ignores every signal that can be ignored: only SIGKILL ends it. */
