@@ -52,6 +52,8 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
     "daemonize no",
     `dir ${JSON.stringify(options.folder)}`,
     options.durable === false ? "appendonly no" : "appendonly yes",
+    // A publisher forgets an event once Redis has answered, so the answer must survive a power cut.
+    "appendfsync always",
     'save ""',
     "maxmemory-policy noeviction",
     "user default off",
