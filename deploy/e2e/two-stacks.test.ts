@@ -78,6 +78,7 @@ describe("two stacks on one machine", () => {
         error: { message: expect.stringContaining(String(port)) },
       });
       expect(await leftovers(one)).toEqual([]);
+      expect(existsSync(homeAt(one.home).runFolder)).toBe(false);
     } finally {
       squatter.close();
     }

@@ -137,7 +137,11 @@ async function runDown(flags: { purge?: true; json?: true; yes?: true }): Promis
   const answer = await takeDown(home, steps, { purge: flags.purge === true });
   lock.release();
   for (const swept of answer.swept) steps.line(`  removed ${swept}`);
-  const kept = flags.purge ? "the home is removed too" : `its state stays in ${home.folder}`;
+  const kept = flags.purge
+    ? "the home is removed too"
+    : existsSync(home.folder)
+    ? `its state stays in ${home.folder}`
+    : `there is no home at ${home.folder} either`;
   if (flags.json) console.log(JSON.stringify({ ...answer, home: home.folder, purged: flags.purge === true }));
   else console.log(`Nothing of this stack is left on this machine; ${kept}.`);
 }

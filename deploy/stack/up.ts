@@ -2,7 +2,7 @@
  * The life of `up`, top to bottom. Each step can be repeated and does nothing where its work is done, so that `up` after a
  * crash, a reboot or an upgrade is the same as `up`. A failed or interrupted one takes down what it started.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { ApiClient } from "../../control/cli/api-client.ts";
 import { GodwitError } from "../../control/contract/errors.ts";
@@ -82,7 +82,7 @@ export async function up(home: Home, options: UpOptions, steps: Steps): Promise<
     if (await askSupervisor(home) !== null || liveRecords(home.runFolder).length > 0) {
       const cleaning = takeDown(home, steps);
       await cleaning.catch((failure) => steps.line(`could not take all down again: ${failure}`));
-    }
+    } else forgetUnused(home.runFolder);
     throw error;
   } finally {
     interrupted.end();
@@ -252,6 +252,12 @@ async function issueToken(home: Home): Promise<string> {
     throw new GodwitError("stack.token", `Cannot make an access token: ${errors.trim()}`, { fault: "us" });
   }
   return (JSON.parse(output) as { token: string }).token;
+}
+
+/** A run folder that holds no more than what taking the lock and opening the home put there. */
+function forgetUnused(runFolder: string): void {
+  const unused = readdirSync(runFolder).every((name) => name === "lock" || name === "home");
+  if (unused) rmSync(runFolder, { recursive: true });
 }
 
 /** Rejects, and aborts its signal, at the first SIGINT, SIGTERM or SIGHUP. */
