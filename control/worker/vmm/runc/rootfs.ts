@@ -13,8 +13,8 @@ export async function mountRootfs(spec: VmSpec, paths: RuncPaths): Promise<void>
     mkdirSync(point, { recursive: true, mode: 0o755 });
   }
   await Promise.all([
-    mountFile(["mount", "-o", "loop,ro,nodev", spec.imageFile, paths.image], purpose),
-    mountFile(["mount", "-o", "loop,nodev", spec.layerFile, paths.layer], purpose),
+    mountFile("loop,ro,nodev", spec.imageFile, paths.image, purpose),
+    mountFile("loop,nodev", spec.layerFile, paths.layer, purpose),
   ]);
   const upper = join(paths.layer, "upper");
   const work = join(paths.layer, "work");
@@ -32,22 +32,22 @@ const BUSY_TRIES_MAX = 50;
 const BUSY_RETRY_MS = 20;
 
 /** mount(8) takes the loop device that a file already has, also one that is about to go. */
-async function mountFile(argv: [string, ...string[]], purpose: string): Promise<void> {
+async function mountFile(options: string, file: string, point: string, purpose: string): Promise<void> {
   for (let tries = 1;; tries++) {
     try {
-      return void await hostCommand(argv, { purpose });
+      return void await hostCommand(["mount", "-o", options, file, point], { purpose });
     } catch (error) {
-      if (tries === BUSY_TRIES_MAX || !/already mounted or mount point busy/.test(messageOf(error))) {
-        throw error;
-      }
+      if (tries === BUSY_TRIES_MAX || !/already mounted|mount point busy/.test(messageOf(error))) throw error;
       await delay(BUSY_RETRY_MS);
+      // By a mount(8) that a killed agent had begun, which ended only now.
+      if (isMountPoint(point)) await hostCommand(["umount", point], { purpose });
     }
   }
 }
 
 /** Unmounts all that is mounted below the folder, the last mounted first. */
 export async function unmountBelow(folder: string, machineId: string): Promise<void> {
-  for (const point of mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), folder).reverse()) {
+  for (const point of mountsBelow(folder).reverse()) {
     for (let tries = 1; isMountPoint(point); tries++) {
       try {
         await hostCommand(["umount", point], { purpose: `unmount the root of machine ${machineId}` });
@@ -60,7 +60,11 @@ export async function unmountBelow(folder: string, machineId: string): Promise<v
 }
 
 function isMountPoint(point: string): boolean {
-  return mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), dirname(point)).includes(point);
+  return mountsBelow(dirname(point)).includes(point);
+}
+
+export function mountsBelow(folder: string): string[] {
+  return mountPointsBelow(readFileSync("/proc/self/mountinfo", "utf8"), folder);
 }
 
 /** Field 5 of each line of mountinfo (proc(5)), where blanks are written as octal escapes. */

@@ -18,10 +18,12 @@ import { cgroupNames, killAllIn, removeCgroups } from "./cgroups.ts";
 import { findContainer, TOOLS, toolsAtWork } from "./find-container.ts";
 import { makeNetns, netnsNames, removeNetns } from "./netns.ts";
 import { ociConfig } from "./oci-config.ts";
-import { mountRootfs, unmountBelow } from "./rootfs.ts";
+import { mountRootfs, mountsBelow, unmountBelow } from "./rootfs.ts";
 import { type RuncPaths, runcPaths } from "./runc-paths.ts";
 import { RuncVm } from "./runc-vm.ts";
 
+/** Of looking for what a killed agent left at work; more than one only where something appeared meanwhile. */
+const REMOVE_ROUNDS_MAX = 5;
 const NOTE = "CONTAINERS, NOT VMs: machines share this host's kernel; do not run code you do not trust";
 
 export class RuncDriver implements VmmDriver {
@@ -85,11 +87,18 @@ export class RuncDriver implements VmmDriver {
   }
 }
 
-/** All of it but the network namespace. */
-async function removeContainer(
-  spec: Pick<VmSpec, "machineId" | "runFolder">,
-  paths: RuncPaths,
-): Promise<void> {
+/**
+ * All of it but the network namespace. A program that a killed agent was just about to start carries no mark until it runs,
+ * so what appears after the first look is found by the next.
+ */
+async function removeContainer(spec: VmName, paths: RuncPaths): Promise<void> {
+  for (let rounds = 1; rounds <= REMOVE_ROUNDS_MAX; rounds++) {
+    await removeOnce(spec, paths);
+    if (toolsAtWork(spec, paths).length === 0 && mountsBelow(spec.runFolder).length === 0) return;
+  }
+}
+
+async function removeOnce(spec: VmName, paths: RuncPaths): Promise<void> {
   await Promise.all(toolsAtWork(spec, paths).map(killAndWait));
   await killAllIn(paths.kernelName);
   await removeCgroups(paths.kernelName);
@@ -147,6 +156,6 @@ function removeEmpty(folder: string): void {
   try {
     rmdirSync(folder);
   } catch (error) {
-    if (!["ENOENT", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    if (!["ENOENT", "ENOTEMPTY", "EBUSY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
