@@ -106,7 +106,9 @@ async function removeOnce(spec: VmName, paths: RuncPaths): Promise<void> {
   for (const path of [paths.state, paths.bundle, paths.control]) {
     rmSync(path, { recursive: true, force: true });
   }
-  for (const file of [paths.runConfig, paths.record, `${paths.record}.new`, paths.pidFile]) {
+  for (
+    const file of [paths.runConfig, paths.record, `${paths.record}.new`, paths.pidFile, paths.pidFileBegun]
+  ) {
     rmSync(file, { force: true });
   }
   for (const folder of [paths.image, paths.layer, paths.rootfs, spec.runFolder]) removeEmpty(folder);

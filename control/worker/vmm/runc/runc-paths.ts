@@ -11,6 +11,8 @@ export interface RuncPaths {
   readonly controlSocket: string;
   readonly record: string;
   readonly pidFile: string;
+  /** runc writes the pid file under this name first. */
+  readonly pidFileBegun: string;
   /** Mount points. */
   readonly image: string;
   readonly layer: string;
@@ -31,6 +33,7 @@ export function runcPaths(spec: Pick<VmSpec, "machineId" | "folder" | "runFolder
     controlSocket: join(control, "guest.sock"),
     record: join(spec.runFolder, "runc.json"),
     pidFile: join(spec.runFolder, "pid"),
+    pidFileBegun: join(spec.runFolder, ".pid"),
     image: join(spec.runFolder, "image"),
     layer: join(spec.runFolder, "layer"),
     rootfs: join(spec.runFolder, "rootfs"),
