@@ -1,7 +1,8 @@
 /**
  * `bun run check`: everything that must hold. Format, lint and types first, because they are fast; then each test file in
  * a process and with a time limit of its own, so that one that hangs or crashes fails alone and by name. The last line
- * is `N passed, N failed`; the exit code is 0 only without failures.
+ * is `N passed, N failed`; the exit code is 0 only without failures. `--long` adds what takes longer than a change can
+ * wait for: chaos (`*.long.test.ts`) and the benchmarks.
  */
 import { resolve } from "node:path";
 import { Glob } from "bun";
@@ -15,6 +16,9 @@ const TOOL_MS_MAX = 5 * 60_000;
 const TEST_FILE_MS_MAX = 5 * 60_000;
 /** End-to-end tests boot machines under TCG. */
 const E2E_FILE_MS_MAX = 12 * 60_000;
+const LONG_MS_MAX = 60 * 60_000;
+const LONG = /\.long\.test\.ts$/;
+const BENCHES = ["machine-start"];
 /** Where a single test names no limit of its own. */
 const TEST_MS_MAX = 30_000;
 const PIPES_CLOSE_MS_MAX = 5_000;
@@ -26,7 +30,9 @@ await ensureSbinOnPath();
 for (const name of ["CLAUDECODE", "AGENT", "REPL_ID"]) delete process.env[name];
 const started = performance.now();
 
-async function main(patterns: string[]): Promise<number> {
+async function main(args: string[]): Promise<number> {
+  const long = args.includes("--long");
+  const patterns = args.filter((arg) => arg !== "--long");
   try {
     await installMissing({ forCheck: true, mayInstall: true, say: (line) => console.log(line) });
   } catch (error) {
@@ -44,13 +50,16 @@ async function main(patterns: string[]): Promise<number> {
   if (patterns.length === 0) {
     for (const [name, argv] of tools()) count(name, await runTool(name, argv));
   }
-  const files = testFiles(patterns);
+  const files = testFiles(patterns, long);
   // Zero of zero tests would count as green.
   if (files.length === 0) {
     console.log(`there is no test file with ${patterns.join(" or ")} in its path`);
     count(patterns.join(" "), FAIL);
   }
   for (const file of files) count(file, await runTestFile(file));
+  if (long && patterns.length === 0) {
+    for (const name of BENCHES) count(`bench ${name}`, await runBench(name));
+  }
   console.log(`\ncheck took ${formatDuration(performance.now() - started)}`);
   if (failures.length > 0) console.log(`failed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
   console.log(summary(total));
@@ -68,9 +77,10 @@ function tools(): [string, string[]][] {
 }
 
 /** Files whose path holds one of the patterns; end-to-end tests last. */
-function testFiles(patterns: string[]): string[] {
+function testFiles(patterns: string[], long: boolean): string[] {
   const files = Array.from(new Glob(`{${FOLDERS.join(",")}}/**/*.test.{ts,tsx}`).scanSync({ cwd: root }));
-  const wanted = files.filter((file) => patterns.length === 0 || patterns.some((p) => file.includes(p)));
+  const wanted = files.filter((file) => long || !LONG.test(file))
+    .filter((file) => patterns.length === 0 || patterns.some((p) => file.includes(p)));
   return wanted.sort((a, b) => Number(isE2e(a)) - Number(isE2e(b)) || a.localeCompare(b));
 }
 
@@ -84,9 +94,16 @@ async function runTool(name: string, argv: string[]): Promise<Tally> {
   return status === 0 ? PASS : FAIL;
 }
 
+/** A benchmark fails where it cannot measure; what it measured is for people to judge. */
+async function runBench(name: string): Promise<Tally> {
+  console.log(`── bench ${name}`);
+  const { status } = await run([process.execPath, "deploy/bench/main.ts", name], LONG_MS_MAX);
+  return status === 0 ? PASS : FAIL;
+}
+
 async function runTestFile(file: string): Promise<Tally> {
   console.log(`── ${file}`);
-  const limit = isE2e(file) ? E2E_FILE_MS_MAX : TEST_FILE_MS_MAX;
+  const limit = LONG.test(file) ? LONG_MS_MAX : isE2e(file) ? E2E_FILE_MS_MAX : TEST_FILE_MS_MAX;
   const argv = [process.execPath, "test", `./${file}`, "--timeout", String(TEST_MS_MAX)];
   const { status, output } = await run(argv, limit);
   return tallyOf(output, status);
