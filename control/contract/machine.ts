@@ -29,12 +29,74 @@ export const Guest = z.object({
 });
 export type Guest = z.infer<typeof Guest>;
 
+/** HTTP field names as the edge writes them; framing and routing fields are the edge's own (RFC 9110 section 5.1). */
+const FieldName = z.string().min(1).max(128).regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/);
+const FieldValue = z.string().max(8_192).regex(
+  /^[\t\x20-\x7e\x80-\xff]*$/,
+  "a header value has no line ends",
+);
+
+/** Who may use a service: requests need a bearer token (RFC 7519) that one of these keys signed. */
+export const HttpAccess = z.object({
+  issuer: z.string().min(1).max(512),
+  /** A token must name one of them; empty: any. */
+  audience: z.array(z.string().max(512)).max(16).default([]),
+  /** All are needed in the token's `scope` (RFC 8693 section 4.2). */
+  scopes: z.array(z.string().max(128)).max(32).default([]),
+  /** Where the keys are read (RFC 7517), or the keys themselves: exactly one. */
+  jwks_url: z.url().max(2_048).optional(),
+  jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(32) }).optional(),
+  clock_skew_s: z.number().int().min(0).max(300).default(60),
+}).refine((access) => (access.jwks_url === undefined) !== (access.jwks === undefined), {
+  message: "access needs exactly one of jwks_url and jwks",
+});
+export type HttpAccess = z.infer<typeof HttpAccess>;
+
+/** The reference's `http_options`, section 1.2, and what Godwit adds: `body_bytes_max`, `rate_limit`, `access`. */
+export const HttpOptions = z.object({
+  compress: z.boolean().optional(),
+  /** Speak HTTP/2 with prior knowledge to the machine: gRPC needs it. */
+  h2_backend: z.boolean().optional(),
+  /** Seconds. */
+  idle_timeout: z.number().int().min(1).max(86_400).optional(),
+  /** Seconds. */
+  headers_read_timeout: z.number().int().min(1).max(300).optional(),
+  response: z.object({
+    /** No Server, Via, Fly-Request-Id, Fly-Cache-Status. */
+    pristine: z.boolean().optional(),
+    /** Sets a field, to several values too; `false` removes it. */
+    headers: z.record(FieldName, z.union([FieldValue, z.array(FieldValue).max(16), z.literal(false)]))
+      .refine((headers) => Object.keys(headers).length <= 64, "at most 64 response headers").optional(),
+  }).optional(),
+  body_bytes_max: z.number().int().min(0).optional(),
+  /** Token bucket for each client address: `requests` in `per_s` seconds, `burst` at once. */
+  rate_limit: z.object({
+    requests: z.number().int().min(1).max(1_000_000),
+    per_s: z.number().int().min(1).max(86_400).default(1),
+    burst: z.number().int().min(1).max(1_000_000).optional(),
+  }).optional(),
+  access: HttpAccess.optional(),
+});
+export type HttpOptions = z.infer<typeof HttpOptions>;
+
 export const ServicePort = z.object({
   port: Port,
-  handlers: z.array(z.enum(["http", "tls"])).max(4).default(["http"]),
+  /** None: raw TCP. `pg_tls` and port ranges have their place here when they come. */
+  handlers: z.array(z.enum(["http", "tls", "proxy_proto"])).max(4).default(["http"]),
   force_https: z.boolean().default(false),
+  http_options: HttpOptions.optional(),
+  tls_options: z.object({
+    /** Protocol names to offer, in order of preference (RFC 7301). */
+    alpn: z.array(z.string().min(1).max(255)).max(8).optional(),
+    versions: z.array(z.enum(["TLSv1.2", "TLSv1.3"])).min(1).max(2).optional(),
+    default_self_signed: z.boolean().optional(),
+  }).optional(),
+  /** What the machine gets before the first byte where `handlers` has `proxy_proto`. */
+  proxy_proto_options: z.object({ version: z.enum(["v1", "v2"]).default("v1") }).optional(),
 });
+export type ServicePort = z.infer<typeof ServicePort>;
 export const Service = z.object({
+  /** `udp` has its place here when it comes. */
   protocol: z.literal("tcp").default("tcp"),
   internal_port: Port,
   ports: z.array(ServicePort).min(1).max(32),
@@ -43,6 +105,11 @@ export const Service = z.object({
     soft_limit: z.number().int().min(1).max(1_000_000),
     hard_limit: z.number().int().min(1).max(1_000_000).nullable(),
   }).default({ type: "connections", soft_limit: 20, hard_limit: null }),
+  /** The reference's section 1.4: start or resume on demand, stop or suspend when idle. */
+  auto_start_machines: z.boolean().optional(),
+  auto_stop_machines: z.enum(["off", "stop", "suspend"]).optional(),
+  /** In the app's primary region. */
+  min_machines_running: z.number().int().min(0).max(1_000).optional(),
 });
 export type Service = z.infer<typeof Service>;
 export const Services = z.array(Service).max(20);

@@ -33,6 +33,8 @@ export const MachineRow = z.object({
   /** Ports inside the VM that its services name. */
   services: Services,
   started_at_ms: z.number().int().nullable(),
+  /** What the worker's checks say; absent where the service has none. */
+  healthy: z.boolean().optional(),
 });
 /** Key: the host's id. */
 export const HostRow = z.object({
@@ -41,6 +43,8 @@ export const HostRow = z.object({
   state: z.enum(["ready", "cordoned", "leaving"]),
   cpus: z.number().int().min(1),
   memory_mb: z.number().int().min(1),
+  /** Where this host's own edge takes requests that other edges send for its machines: `ADDRESS:PORT`. */
+  edge: z.string().max(64).optional(),
 });
 
 export type HostnameRow = z.infer<typeof HostnameRow>;
