@@ -17,7 +17,7 @@ import { Metrics } from "./request/metrics.ts";
 import { RequestIds } from "./request/request-id.ts";
 import { refuse } from "./request/respond.ts";
 import { connected } from "./request/send.ts";
-import { failed, finished, serve } from "./request/serve.ts";
+import { failed, finished, received, serve } from "./request/serve.ts";
 import { responseFields } from "./request/upstream-head.ts";
 import { RouteTable } from "./routes/route-table.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -87,6 +87,7 @@ export class Edge {
         refuse: (exchange, why) => refuse(this, exchange, why),
         failed: (exchange, failure) => failed(this, exchange, failure),
         connected: (exchange) => connected(exchange),
+        received: (exchange, head) => received(this, exchange, head),
         finished: (exchange) => {
           finished(this, exchange);
           if (this.relay.draining) this.#checkDrained();

@@ -7,16 +7,25 @@ import type { Socket, SocketEvents } from "../runtime/socket-port.ts";
 import { Exchange } from "../request/exchange.ts";
 import { BodyReader } from "./body-reader.ts";
 import type { Timed } from "./deadlines.ts";
+import type { Downstream } from "./downstream.ts";
+import { withoutFields } from "./field-cursor.ts";
 import { HeadScanner, NEED_MORE, REFUSED } from "./head-scanner.ts";
 import { Outbox } from "./outbox.ts";
 import { BAD_CHUNK, BODY_TOO_LARGE, type Refusal, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import type { ListenerInfo, RelayContext } from "./relay-context.ts";
 import { parseRequestHead, RequestHead } from "./request-head.ts";
+import { CHUNKED, type ResponseHead, UNTIL_CLOSE } from "./response-head.ts";
+import { reasonOf } from "./status.ts";
 
 /** What the client sees in the log where it left before its response: nginx's number for it. */
 const CLIENT_GONE = 499;
+/** Up to this, head and body go out in one write: a copy is cheaper than a system call. */
+const JOIN_BYTES_MAX = 16_384;
+const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 
-export class ClientConnection implements SocketEvents, Timed {
+export class ClientConnection implements Downstream, SocketEvents, Timed {
+  readonly protocol = "1.1";
+  readonly serverName: string | null = null;
   readonly listener: ListenerInfo;
   readonly outbox = new Outbox();
   deadlineMs = Infinity;
@@ -36,6 +45,12 @@ export class ClientConnection implements SocketEvents, Timed {
   #lingering = false;
   #lingerBytes = 0;
   #closed = false;
+  /** A response's head that waits for the first bytes of its body. */
+  #pendingHead = "";
+  /** What the response's head has promised. */
+  #keepAfter = false;
+  /** For HTTP/1.0 clients, which know no chunks. */
+  #dechunker: BodyReader | null = null;
 
   constructor(context: RelayContext, listener: ListenerInfo) {
     this.#context = context;
@@ -241,7 +256,7 @@ export class ClientConnection implements SocketEvents, Timed {
   /** The machine's connection has not taken what came last. */
   get #blocked(): boolean {
     const upstream = this.#exchange?.upstream ?? null;
-    return upstream !== null && upstream.begun && !upstream.outbox.empty;
+    return upstream !== null && upstream.begun && upstream.blocked;
   }
 
   /** The machine's connection took what it had not taken before. */
@@ -268,18 +283,83 @@ export class ClientConnection implements SocketEvents, Timed {
     return exchange.head.keepAlive && exchange.requestDone && !this.#context.draining && !this.#halfClosed;
   }
 
-  /** An answer of the edge's own. `head` ends before the Connection field. */
-  respond(exchange: Exchange, head: string, body: Buffer): void {
+  interim(exchange: Exchange, head: ResponseHead): void {
+    // HTTP/1.0 has no 1xx (RFC 9110 section 15.2).
+    if (exchange.head.minor === 1) {
+      this.outbox.writeLatin1(`HTTP/1.1 ${head.status}${head.reason}\r\n${head.fields}\r\n`);
+    }
+  }
+
+  startResponse(exchange: Exchange, head: ResponseHead, length: number): void {
+    let fields = head.fields;
+    let framed = length !== UNTIL_CLOSE;
+    if (head.length === CHUNKED && exchange.head.minor === 0) {
+      // The payload, and its end with the connection.
+      fields = withoutFields(fields, TRANSFER_ENCODING);
+      framed = false;
+      if (length === CHUNKED) this.#dechunk(exchange);
+    }
+    this.#keepAfter = framed && this.mayKeep(exchange);
+    this.#pendingHead = `HTTP/1.1 ${head.status}${head.reason}\r\n${fields}${
+      this.#context.handler.responseFields(exchange, head.hasDate)
+    }${connectionField(exchange, this.#keepAfter)}\r\n`;
+  }
+
+  #dechunk(exchange: Exchange): void {
+    this.#dechunker = new BodyReader(this.#context.limits);
+    this.#dechunker.begin(CHUNKED);
+    this.#dechunker.onPayload = (bytes, from, to) => {
+      exchange.bytesOut += to - from;
+      this.outbox.write(bytes.subarray(from, to));
+    };
+  }
+
+  body(exchange: Exchange, bytes: Buffer, from: number, to: number): boolean {
+    const head = this.#pendingHead;
+    this.#pendingHead = "";
+    if (this.#dechunker !== null) {
+      this.outbox.writeLatin1(head);
+      this.#dechunker.feed(to === bytes.length ? bytes : bytes.subarray(0, to), from);
+      return this.outbox.empty;
+    }
+    exchange.bytesOut += to - from;
+    if (head === "") {
+      return this.outbox.write(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
+    }
+    if (to === from) return this.outbox.writeLatin1(head);
+    if (to - from <= JOIN_BYTES_MAX) {
+      return this.outbox.writeLatin1(head + bytes.toString("latin1", from, to));
+    }
+    this.outbox.writeLatin1(head);
+    return this.outbox.write(bytes.subarray(from, to));
+  }
+
+  endResponse(exchange: Exchange): void {
+    this.#flushHead();
+    this.#dechunker = null;
+    this.#responseFinished(exchange, this.#keepAfter);
+  }
+
+  #flushHead(): void {
+    if (this.#pendingHead === "") return;
+    this.outbox.writeLatin1(this.#pendingHead);
+    this.#pendingHead = "";
+  }
+
+  respond(exchange: Exchange, status: number, fields: string, body: Buffer): void {
     if (this.#closed) return;
     this.#swallowBody(exchange);
     const keep = this.mayKeep(exchange);
-    exchange.responseStarted = true;
-    this.outbox.writeLatin1(`${head}${connectionField(exchange, keep)}\r\n`);
+    this.outbox.writeLatin1(
+      `HTTP/1.1 ${status} ${reasonOf(status)}\r\n${fields}Content-Length: ${body.length}\r\n${
+        connectionField(exchange, keep)
+      }\r\n`,
+    );
     if (exchange.head.method !== "HEAD") {
       this.outbox.write(body);
       exchange.bytesOut += body.length;
     }
-    this.responseFinished(exchange, keep);
+    this.#responseFinished(exchange, keep);
   }
 
   /** A body that is here in full already costs its connection nothing. */
@@ -292,8 +372,7 @@ export class ClientConnection implements SocketEvents, Timed {
     this.#stash = end < this.#stash.length ? this.#stash.subarray(end) : null;
   }
 
-  /** @param keep what the response's head has promised */
-  responseFinished(exchange: Exchange, keep: boolean): void {
+  #responseFinished(exchange: Exchange, keep: boolean): void {
     this.#exchange = null;
     this.#context.handler.finished(exchange);
     if (this.#closed) return;
@@ -310,6 +389,7 @@ export class ClientConnection implements SocketEvents, Timed {
 
   /** A response has begun and cannot be finished: the end of the connection says so. */
   cut(exchange: Exchange): void {
+    this.#flushHead();
     this.#exchange = null;
     this.#context.handler.finished(exchange);
     this.#closeWhenFlushed();
@@ -331,15 +411,22 @@ export class ClientConnection implements SocketEvents, Timed {
     this.#updateReading();
   }
 
-  /** The machine switched protocols: what the client sent since goes through. */
-  becomeTunnel(exchange: Exchange): void {
-    exchange.tunnel = true;
+  becomeTunnel(exchange: Exchange, head: ResponseHead): void {
+    this.outbox.writeLatin1(
+      `HTTP/1.1 101${head.reason}\r\n${head.fields}${
+        this.#context.handler.responseFields(exchange, head.hasDate)
+      }Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n\r\n`,
+    );
     this.deadlineMs = Infinity;
     const bytes = this.#stash;
     this.#stash = null;
     if (bytes !== null) this.#tunnelData(exchange, bytes);
     if (this.#halfClosed) exchange.upstream?.shutdown();
     this.#updateReading();
+  }
+
+  tunnelBytes(_exchange: Exchange, bytes: Buffer): boolean {
+    return this.outbox.write(bytes);
   }
 
   /** Half-close towards the client, once all is out. */

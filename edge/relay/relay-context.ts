@@ -5,6 +5,7 @@ import type { ClientConnection } from "./client-connection.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Limits } from "./limits.ts";
 import type { Refusal } from "./refusal.ts";
+import type { ResponseHead } from "./response-head.ts";
 
 /** Why a machine gave no usable response. */
 export interface UpstreamFailure {
@@ -25,6 +26,11 @@ export interface RelayHandler {
   connected(exchange: Exchange): void;
   /** Code of ours threw while it served a connection, which ends. */
   fault(error: unknown): void;
+  /**
+   * A final response's head has come, and nothing of it has gone to the client.
+   * @returns null where it is the client's; else what takes the exchange on once this machine's half has let go of it
+   */
+  received(exchange: Exchange, head: ResponseHead): (() => void) | null;
   /** Called exactly once for each exchange, last. */
   finished(exchange: Exchange): void;
   /** A client's connection is gone, after its exchange has finished. */

@@ -7,19 +7,17 @@ import type { Exchange } from "../request/exchange.ts";
 import type { Backend } from "../routes/backend.ts";
 import type { Socket, SocketEvents } from "../runtime/socket-port.ts";
 import { BodyReader } from "./body-reader.ts";
-import { connectionField } from "./client-connection.ts";
 import type { Timed } from "./deadlines.ts";
-import { withoutFields } from "./field-cursor.ts";
+import type { Upstream } from "./downstream.ts";
 import { HeadScanner, NEED_MORE, REFUSED } from "./head-scanner.ts";
 import { Outbox } from "./outbox.ts";
 import type { RelayContext, UpstreamFailure } from "./relay-context.ts";
-import { bodyLength, CHUNKED, parseResponseHead, type ResponseHead, UNTIL_CLOSE } from "./response-head.ts";
+import { bodyLength, parseResponseHead, type ResponseHead } from "./response-head.ts";
 
 /** Up to this, head and body go out in one write: a copy is cheaper than a system call. */
 const JOIN_BYTES_MAX = 16_384;
-const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 
-export class UpstreamConnection implements SocketEvents, Timed {
+export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   readonly backend: Backend;
   readonly outbox = new Outbox();
   deadlineMs = Infinity;
@@ -30,8 +28,6 @@ export class UpstreamConnection implements SocketEvents, Timed {
   #socket: Socket | null = null;
   #exchange: Exchange | null;
   #head: ResponseHead | null = null;
-  #keepClient = false;
-  #dechunk = false;
   #interim = 0;
   #reused = false;
   #paused = false;
@@ -47,6 +43,10 @@ export class UpstreamConnection implements SocketEvents, Timed {
     this.#exchange = exchange;
     this.#scanner = new HeadScanner(context.limits);
     this.#body = new BodyReader(context.limits);
+  }
+
+  get blocked(): boolean {
+    return !this.outbox.empty;
   }
 
   get usable(): boolean {
@@ -134,7 +134,6 @@ export class UpstreamConnection implements SocketEvents, Timed {
     if (exchange === null) return this.destroy(); // a word out of turn
     if (exchange.tunnel) return this.#toClient(exchange, bytes);
     let at = 0;
-    let text = "";
     while (this.#head === null) {
       at = this.#scanner.feed(bytes, at);
       if (at === NEED_MORE) return;
@@ -146,64 +145,39 @@ export class UpstreamConnection implements SocketEvents, Timed {
         if (++this.#interim > this.#context.limits.interimResponsesMax) {
           return this.#fail("bad_response", "more interim responses than allowed");
         }
-        // HTTP/1.0 has no 1xx (RFC 9110 section 15.2).
-        if (exchange.head.minor === 1) {
-          exchange.client.outbox.writeLatin1(`HTTP/1.1 ${head.status}${head.reason}\r\n${head.fields}\r\n`);
-        }
+        exchange.client.interim(exchange, head);
         if (at === bytes.length) return;
         continue;
       }
+      const length = bodyLength(head, exchange.head.method);
+      const elsewhere = this.#context.handler.received(exchange, head);
+      if (elsewhere !== null) return this.#giveUp(exchange, length === 0 && at === bytes.length, elsewhere);
       this.#head = head;
-      text = this.#startResponse(exchange, head);
+      this.#body.begin(length);
+      exchange.responseStarted = true;
+      exchange.status = head.status;
+      exchange.respondedMs = this.#context.nowMs();
+      exchange.sink.startResponse(exchange, head, length);
+      // A sink that fails ends the exchange.
+      if (this.#exchange !== exchange) return;
     }
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.responseIdleMsMax;
-    const client = exchange.client;
-    if (this.#dechunk) client.outbox.writeLatin1(text);
     const end = this.#body.feed(bytes, at);
-    if (this.#body.invalid) {
-      if (text !== "" && !this.#dechunk) client.outbox.writeLatin1(text);
-      return this.#fail("bad_response", "a chunk is not valid");
-    }
-    let flowing = true;
-    if (!this.#dechunk) {
-      exchange.bytesOut += end - at;
-      if (text !== "" && end - at <= JOIN_BYTES_MAX) {
-        flowing = client.outbox.writeLatin1(end === at ? text : text + bytes.toString("latin1", at, end));
-      } else {
-        if (text !== "") client.outbox.writeLatin1(text);
-        flowing = client.outbox.write(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end));
-      }
-    } else flowing = client.outbox.empty;
+    if (this.#body.invalid) return this.#fail("bad_response", "a chunk is not valid");
+    const flowing = exchange.sink.body(exchange, bytes, at, end);
+    if (this.#exchange !== exchange) return;
     if (this.#body.done) this.#done(exchange, end < bytes.length);
     else if (!flowing) this.#pause();
   }
 
-  /** @returns the head as the client gets it */
-  #startResponse(exchange: Exchange, head: ResponseHead): string {
-    const length = bodyLength(head, exchange.head.method);
-    this.#body.begin(length);
-    let fields = head.fields;
-    let framed = length !== UNTIL_CLOSE;
-    if (head.length === CHUNKED && exchange.head.minor === 0) {
-      // An HTTP/1.0 client knows no chunks: it gets the payload, and its end with the connection.
-      fields = withoutFields(fields, TRANSFER_ENCODING);
-      framed = false;
-      if (length === CHUNKED) {
-        this.#dechunk = true;
-        this.#body.onPayload = (bytes, from, to) => {
-          exchange.bytesOut += to - from;
-          exchange.client.outbox.write(bytes.subarray(from, to));
-        };
-      }
-    }
-    const keep = framed && exchange.client.mayKeep(exchange);
-    this.#keepClient = keep;
-    exchange.responseStarted = true;
-    exchange.status = head.status;
-    exchange.respondedMs = this.#context.nowMs();
-    return `HTTP/1.1 ${head.status}${head.reason}\r\n${fields}${
-      this.#context.handler.responseFields(exchange, head.hasDate)
-    }${connectionField(exchange, keep)}\r\n`;
+  /** The response is not for the client: `elsewhere` takes the exchange on. */
+  #giveUp(exchange: Exchange, whole: boolean, elsewhere: () => void): void {
+    const reusable = whole && exchange.requestDone && this.outbox.empty && this.usable;
+    this.#release();
+    exchange.upstream = null;
+    if (reusable) this.#keep();
+    else this.destroy();
+    elsewhere();
   }
 
   #switchProtocols(exchange: Exchange, head: ResponseHead, rest: Buffer): void {
@@ -214,12 +188,8 @@ export class UpstreamConnection implements SocketEvents, Timed {
     exchange.responseStarted = true;
     exchange.status = 101;
     exchange.respondedMs = this.#context.nowMs();
-    exchange.client.outbox.writeLatin1(
-      `HTTP/1.1 101${head.reason}\r\n${head.fields}${
-        this.#context.handler.responseFields(exchange, head.hasDate)
-      }Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n\r\n`,
-    );
-    exchange.client.becomeTunnel(exchange);
+    exchange.tunnel = true;
+    exchange.client.becomeTunnel(exchange, head);
     if (rest.length > 0) this.#toClient(exchange, rest);
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleMsMax;
   }
@@ -227,7 +197,7 @@ export class UpstreamConnection implements SocketEvents, Timed {
   #toClient(exchange: Exchange, bytes: Buffer): void {
     exchange.bytesOut += bytes.length;
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleMsMax;
-    if (!exchange.client.outbox.write(bytes)) this.#pause();
+    if (!exchange.client.tunnelBytes(exchange, bytes)) this.#pause();
   }
 
   #pause(): void {
@@ -246,22 +216,23 @@ export class UpstreamConnection implements SocketEvents, Timed {
   #done(exchange: Exchange, bytesLeft: boolean): void {
     const reusable = this.#head!.keepAlive && !this.#body.untilClose && !bytesLeft && exchange.requestDone &&
       this.outbox.empty && this.usable;
-    const keepClient = this.#keepClient;
     this.#release();
     exchange.upstream = null;
-    if (reusable) {
-      this.clientDrained();
-      this.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamIdleMsMax;
-      if (!this.backend.keep(this, this.#context.limits.upstreamIdlePerMachineMax)) this.destroy();
-    } else this.destroy();
-    exchange.client.responseFinished(exchange, keepClient);
+    if (reusable) this.#keep();
+    else this.destroy();
+    exchange.sink.endResponse(exchange);
+  }
+
+  /** To the pool, if it has a place. */
+  #keep(): void {
+    this.clientDrained();
+    this.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamIdleMsMax;
+    if (!this.backend.keep(this, this.#context.limits.upstreamIdlePerMachineMax)) this.destroy();
   }
 
   #release(): void {
     this.#exchange = null;
     this.#head = null;
-    this.#dechunk = false;
-    this.#body.onPayload = null;
     this.#interim = 0;
     this.begun = false;
   }
@@ -288,7 +259,7 @@ export class UpstreamConnection implements SocketEvents, Timed {
       this.#release();
       this.destroy();
       exchange.upstream = null;
-      return exchange.client.cut(exchange);
+      return exchange.sink.cut(exchange);
     }
     this.#fail("reset", "the connection to the machine was reset");
   }
@@ -316,7 +287,7 @@ export class UpstreamConnection implements SocketEvents, Timed {
     exchange.upstream = null;
     if (exchange.responseStarted) {
       exchange.code = `edge.machine_${kind}`;
-      exchange.client.cut(exchange);
+      exchange.sink.cut(exchange);
     } else this.#context.handler.failed(exchange, { kind, detail, reused: this.#reused });
   }
 

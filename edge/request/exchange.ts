@@ -1,13 +1,14 @@
 /** One request and its response, from accept to tally. Each stage fills in what the next ones need. */
 import type { Backend } from "../routes/backend.ts";
 import type { AppRoute, ServiceRoute } from "../routes/app-route.ts";
-import type { ClientConnection } from "../relay/client-connection.ts";
+import type { Downstream, ResponseSink, Upstream } from "../relay/downstream.ts";
 import type { RequestHead } from "../relay/request-head.ts";
-import type { UpstreamConnection } from "../relay/upstream-connection.ts";
 import type { Waiter } from "../routes/waiters.ts";
 
 export class Exchange {
-  readonly client: ClientConnection;
+  readonly client: Downstream;
+  /** Where the response goes: the client, or a filter in front of it. */
+  sink: ResponseSink;
   readonly head: RequestHead;
   /** Monotonic. */
   readonly startedMs: number;
@@ -18,7 +19,7 @@ export class Exchange {
   backend: Backend | null = null;
   /** Of the last pick; stays for the log when `backend` is released. */
   machineId: string | null = null;
-  upstream: UpstreamConnection | null = null;
+  upstream: Upstream | null = null;
   waiter: Waiter | null = null;
   /** The head as it goes to the machine; kept so that it can be sent again. */
   upstreamHead = "";
@@ -44,8 +45,9 @@ export class Exchange {
   respondedMs = 0;
   tunnel = false;
 
-  constructor(client: ClientConnection, head: RequestHead, startedMs: number) {
+  constructor(client: Downstream, head: RequestHead, startedMs: number) {
     this.client = client;
+    this.sink = client;
     this.head = head;
     this.startedMs = startedMs;
   }

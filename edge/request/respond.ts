@@ -7,24 +7,6 @@ import { errorPage } from "./error-page.ts";
 import type { Exchange } from "./exchange.ts";
 import { responseFields } from "./upstream-head.ts";
 
-const REASONS: Record<number, string> = {
-  200: "OK",
-  400: "Bad Request",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  408: "Request Timeout",
-  413: "Content Too Large",
-  414: "URI Too Long",
-  417: "Expectation Failed",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-  505: "HTTP Version Not Supported",
-};
-
 export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
   if (exchange.finished) return;
   // What the parser refuses never went through serve().
@@ -64,12 +46,11 @@ export function answer(edge: Edge, exchange: Exchange, own: Response | Promise<R
 
 function reply(edge: Edge, exchange: Exchange, contentType: string, body: Buffer, fields: string): void {
   exchange.respondedMs = edge.nowMs();
+  exchange.responseStarted = true;
   exchange.client.respond(
     exchange,
-    `HTTP/1.1 ${exchange.status} ${
-      REASONS[exchange.status] ?? "Unknown"
-    }\r\nContent-Type: ${contentType}\r\n` +
-      `Content-Length: ${body.length}\r\n${fields}${responseFields(edge, exchange, false)}`,
+    exchange.status,
+    `Content-Type: ${contentType}\r\n${fields}${responseFields(edge, exchange, false)}`,
     body,
   );
 }

@@ -4,6 +4,7 @@
  */
 import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
+import type { ResponseHead } from "../relay/response-head.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { accept } from "./accept.ts";
 import { admit } from "./admit.ts";
@@ -36,6 +37,14 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
     refuse: (why) => refuse(edge, exchange, why),
   });
   if (refusal !== null) refuse(edge, exchange, refusal);
+}
+
+/**
+ * The machine's response has come, and nothing of it has gone out yet.
+ * @returns null where it goes to the client; else what takes the exchange on
+ */
+export function received(_edge: Edge, _exchange: Exchange, _head: ResponseHead): (() => void) | null {
+  return null;
 }
 
 /** The picked machine gave no response. */
