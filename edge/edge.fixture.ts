@@ -57,8 +57,7 @@ export async function startTestEdge(options: EdgeOptions & { regions?: string[] 
       regions: options.regions ?? [REGION],
       listeners: [{ address: "127.0.0.1", port: 1, service_port: 80 }],
       admin: { address: "127.0.0.1", port: 1 },
-      replica_file: join(folder, "replica.sqlite"),
-      redis_url: server.urlOf("edge"),
+      rows: { from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
       access_log: logFile,
     }),
     listeners: [{ address: "127.0.0.1", port: 0, service_port: 80 }],
@@ -96,10 +95,7 @@ export async function startTestEdge(options: EdgeOptions & { regions?: string[] 
       owner: `worker:${host}`,
     });
     await until(() => edge.routes.find(mark) !== null);
-    await until(() => edge.replica.status().streams[regionStream(REGION)] !== "0-0" && caughtUp());
-    function caughtUp(): boolean {
-      return edge.storedRow("hosts", host);
-    }
+    await until(() => edge.rows.has("hosts", host));
   };
   const machine: TestEdge["machine"] = async (name, target, fields = {}) => {
     const id = fields.id ?? idOf(`m${name}`, 14);

@@ -2,14 +2,11 @@
 import type { Hono } from "hono";
 import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
-import type { TableName } from "../control/contract/rows.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
 import type { ListenerInfo, RelayContext } from "./relay/relay-context.ts";
-import { Replica } from "./replica/replica.ts";
-import { openReplicaStore, type ReplicaStore } from "./replica/replica-store.ts";
 import { AccessLog } from "./request/access-log.ts";
 import { decisionApp } from "./request/decide.ts";
 import { holdWaitersPerServiceMax, holdWaitMsMax } from "./request/hold.ts";
@@ -20,6 +17,8 @@ import { connected } from "./request/send.ts";
 import { failed, finished, received, serve } from "./request/serve.ts";
 import { responseFields } from "./request/upstream-head.ts";
 import { RouteTable } from "./routes/route-table.ts";
+import { openRows } from "./rows/open-rows.ts";
+import type { RowSource } from "./rows/row-source.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { Listener } from "./runtime/socket-port.ts";
 
@@ -57,8 +56,7 @@ export class Edge {
   readonly #config: EdgeConfig;
   readonly #runtime: Runtime;
   readonly #listeners: Listener[] = [];
-  #store: ReplicaStore | null = null;
-  #replica: Replica | null = null;
+  #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
   #drained: (() => void) | null = null;
@@ -107,8 +105,7 @@ export class Edge {
     this.app = decisionApp(adminPages({
       edgeId: config.edge_id,
       region: config.region,
-      replica: () => this.#replica,
-      store: () => this.#store,
+      rows: () => this.#rows,
       routes: this.routes,
       metrics: () => this.metrics,
       nowMs: this.nowMs,
@@ -121,33 +118,23 @@ export class Edge {
     return this.#listeners.map((listener) => listener.port);
   }
 
-  get replica(): Replica {
-    return this.#replica!;
-  }
-
-  /** Whether the replica holds a live row. */
-  storedRow(table: TableName, key: string): boolean {
-    return this.#store?.has(table, key) ?? false;
+  get rows(): RowSource {
+    return this.#rows!;
   }
 
   async start(): Promise<void> {
     const config = this.#config;
-    this.#store = openReplicaStore(config.replica_file, this.#runtime.openDatabase, (reason) => {
-      this.log.error({ file: config.replica_file, reason }, "replica file set aside; building it anew");
-    });
-    this.#replica = new Replica({
-      redisUrl: config.redis_url,
-      store: this.#store,
-      regions: config.regions,
+    this.#rows = openRows(config, {
+      runtime: this.#runtime,
       log: this.log,
       onChanges: (changes) => this.routes.apply(changes),
       nowMs: this.nowMs,
       wallMs: this.wallMs,
       random: this.random,
     });
-    this.routes.apply(this.#replica.stored());
-    const caughtUp = this.#replica.caughtUp();
-    this.#replica.start();
+    this.routes.apply(this.#rows.stored());
+    const caughtUp = this.#rows.caughtUp();
+    this.#rows.start();
     // An edge that listens before it knows its routes would answer 404 for apps that are there.
     const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
     await Promise.race([caughtUp, late]);
@@ -155,7 +142,9 @@ export class Edge {
     for (const { address, port, service_port } of config.listeners) {
       await this.#listen(address, port, { servicePort: service_port, admin: false });
     }
-    await this.#listen(config.admin.address, config.admin.port, { servicePort: 0, admin: true });
+    if (config.admin !== null) {
+      await this.#listen(config.admin.address, config.admin.port, { servicePort: 0, admin: true });
+    }
     this.log.info({ ports: this.ports, routes: this.routes.sizes }, "edge listening");
   }
 
@@ -180,8 +169,7 @@ export class Edge {
     });
     for (const client of [...this.relay.clients]) client.close();
     this.deadlines.stop();
-    await this.#replica?.stop();
-    this.#store?.close();
+    await this.#rows?.stop();
     await this.accessLog.close();
   }
 
@@ -206,11 +194,11 @@ export class Edge {
   }
 
   #replicaCounts() {
-    const status = this.#replica?.status();
+    const status = this.#rows?.status();
     const { hostnames, apps, machines } = this.routes.sizes;
     return {
       rows: hostnames + apps + machines,
-      quarantined: Object.values(status?.events_quarantined ?? {}).reduce((sum, count) => sum + count, 0),
+      quarantined: status?.quarantined ?? 0,
       staleMs: status?.stale_ms ?? 0,
       gaps: status?.gaps ?? 0,
       connected: status?.connected ?? false,

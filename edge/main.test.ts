@@ -78,8 +78,7 @@ test("edge process routes, and on SIGTERM finishes what runs, refuses what is ne
     regions: [],
     listeners: [{ address: "127.0.0.1", port, service_port: 80 }],
     admin: { address: "127.0.0.1", port: admin },
-    replica_file: join(folder, "replica.sqlite"),
-    redis_url: server.urlOf("edge"),
+    rows: { from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
     access_log: join(folder, "access.log"),
   });
   await until(() => fetch(`http://127.0.0.1:${admin}/healthz`).then((r) => r.ok, () => false), 15_000);
@@ -110,3 +109,35 @@ test("edge process says what is wrong with its configuration, and shows no passw
   expect(said).toContain("edge_id");
   expect(said).not.toContain("secret-word");
 }, 15_000);
+
+test("edge by itself stands in front of the upstreams that its command line names", async () => {
+  const upstream = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: (request) => new Response(`${request.headers.get("fly-region")} ${new URL(request.url).pathname}`),
+  });
+  const port = await freePort();
+  const edge = Bun.spawn([
+    process.execPath,
+    join(import.meta.dir, "main.ts"),
+    ...["--from", `127.0.0.1:${port}`, "--to", `127.0.0.1:${upstream.port}`],
+  ], { stdout: "pipe", stderr: Bun.file(join(folder, "stderr")) });
+  const ask = () => fetch(`http://127.0.0.1:${port}/path`).then((r) => r.text(), () => "");
+  await until(async () => await ask() === "loc /path", 15_000);
+  edge.kill("SIGTERM");
+  expect(await edge.exited).toBe(0);
+  const [line] = (await new Response(edge.stdout).text()).split("\n");
+  expect(JSON.parse(line!)).toMatchObject({ status: 200, host: "127.0.0.1", target: "/path" });
+  await upstream.stop(true);
+}, 30_000);
+
+test("edge with a wrong command line says what is wrong and exits 2", async () => {
+  const edge = Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "--from", "nowhere"], {
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  expect(await edge.exited).toBe(2);
+  const said = JSON.parse((await new Response(edge.stderr).text()).trim());
+  expect(said.msg).toContain("--from nowhere is not ADDRESS:PORT");
+  expect(said.hint).toContain("--help");
+}, 30_000);

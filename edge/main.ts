@@ -1,11 +1,14 @@
-/** The edge's process: `edge/main.ts --config PATH`. SIGTERM and SIGINT drain it; it then exits with 0. */
+/**
+ * The edge's process: a node of a fleet (`--config PATH`) or an edge by itself (`--from … --to …`). SIGTERM and SIGINT
+ * drain it; it then exits with 0.
+ */
 import { readFile } from "node:fs/promises";
-import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { GodwitError, messageOf } from "../control/contract/errors.ts";
 import { EdgeConfig } from "../control/contract/process-config.ts";
 import { startEdge } from "./edge.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
+import { parseOptions, standaloneConfig, USAGE } from "./standalone/options.ts";
 
 async function readConfig(path: string): Promise<EdgeConfig> {
   const hint = "See EdgeConfig in control/contract/process-config.ts.";
@@ -25,14 +28,15 @@ async function readConfig(path: string): Promise<EdgeConfig> {
 
 const log = pino({ name: "edge", base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
 try {
-  const { values } = parseArgs({ options: { config: { type: "string" } } });
-  if (values.config === undefined) {
-    throw new GodwitError("edge.config_missing", "Cannot start an edge without a configuration", {
-      fault: "us",
-      hint: "Run it as `edge/main.ts --config PATH`.",
-    });
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help || process.argv.length === 2) {
+    console.log(USAGE);
+    process.exit(options.help ? 0 : 2);
   }
-  const edge = await startEdge(await readConfig(values.config), await loadRuntime(), log);
+  const config = options.config === undefined
+    ? await standaloneConfig(options)
+    : await readConfig(options.config);
+  const edge = await startEdge(config, await loadRuntime(), log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
       log.info({ signal }, "draining");
@@ -42,5 +46,5 @@ try {
 } catch (error) {
   const known = error instanceof GodwitError;
   log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
-  process.exit(1);
+  process.exit(known && error.code === "edge.option_invalid" ? 2 : 1);
 }

@@ -67,18 +67,38 @@ export const WorkerConfig = z.object({
 });
 export type WorkerConfig = z.infer<typeof WorkerConfig>;
 
+/** Where an edge learns what to route. */
+export const EdgeRows = z.discriminatedUnion("from", [
+  /** The state streams, kept in a replica of its own. */
+  z.object({ from: z.literal("redis"), redis_url: RedisUrl, replica_file: Path }),
+  /** A file with one row a line, followed as it grows (`edge/rows/rows-file.ts`). */
+  z.object({ from: z.literal("file"), file: Path }),
+  /** Rows that stand here. */
+  z.object({
+    from: z.literal("given"),
+    rows: z.array(z.object({ table: z.string().max(64), row: z.unknown() })).max(10_000),
+  }),
+]);
+export type EdgeRows = z.infer<typeof EdgeRows>;
+
+export const EdgeListener = z.object({
+  address: z.string(),
+  port: Port,
+  /** The port of `Service.ports` that this listener stands for (80 behind 8080, say). */
+  service_port: Port,
+});
+export type EdgeListener = z.infer<typeof EdgeListener>;
+
 export const EdgeConfig = z.object({
   schema: z.literal(1),
   edge_id: HostId,
   region: RegionCode,
   /** Regions followed in detail; empty means all that the global stream names. */
   regions: z.array(RegionCode).max(64),
-  /** `service_port` is the port of `Service.ports` that this listener stands for (80 behind 8080, say). */
-  listeners: z.array(z.object({ address: z.string(), port: Port, service_port: Port })).min(1).max(64),
+  listeners: z.array(EdgeListener).min(1).max(64),
   /** Metrics, status, replica state; loopback. */
-  admin: z.object({ address: z.string(), port: Port }),
-  replica_file: Path,
-  redis_url: RedisUrl,
+  admin: z.object({ address: z.string(), port: Port }).nullable(),
+  rows: EdgeRows,
   access_log: z.union([z.literal("-"), z.literal("off"), Path]),
   /** Value of the `Fly-Region` request header and the like come from `region`; this is the Server header. */
   server_name: AppName.default("godwit"),

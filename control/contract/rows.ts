@@ -8,8 +8,14 @@ import { z } from "zod";
 import { MachineState, Services } from "./machine.ts";
 import { AppName, HostId, Hostname, MachineId, OrgSlug, RegionCode, RowId } from "./names.ts";
 
-/** Key: the host name. */
-export const HostnameRow = z.object({ hostname: Hostname, app_id: RowId });
+/**
+ * Key: the host name, or a pattern: `*.example.com` is every name with one label more or several, `*` is any name. The
+ * longest match wins.
+ */
+export const HostnameRow = z.object({
+  hostname: z.union([Hostname, z.literal("*"), z.templateLiteral(["*.", Hostname])]),
+  app_id: RowId,
+});
 /** Key: the app's id. */
 export const AppRow = z.object({
   id: RowId,

@@ -125,5 +125,5 @@ async function answers(url: string, unix?: string): Promise<boolean> {
 
 async function edgeAnswers(configFile: string): Promise<boolean> {
   const { admin } = EdgeConfig.parse(await Bun.file(configFile).json());
-  return await answers(`http://${admin.address}:${admin.port}/healthz`);
+  return admin !== null && await answers(`http://${admin.address}:${admin.port}/healthz`);
 }

@@ -38,7 +38,10 @@ describe("processConfigs()", () => {
     const { control, worker, edge } = configs({ databaseUrl: null, redisUrl: null });
     expect(control.redis_url).toBe(`redis://api:${word("b")}@127.0.0.1:18083/0`);
     expect(worker.redis_url).toBe(`redis://worker:${word("w")}@127.0.0.1:18083/0`);
-    expect(edge.redis_url).toBe(`redis://edge:${word("e")}@127.0.0.1:18083/0`);
+    expect(edge.rows).toMatchObject({
+      from: "redis",
+      redis_url: `redis://edge:${word("e")}@127.0.0.1:18083/0`,
+    });
     expect(JSON.stringify({ worker, edge })).not.toContain(word("p"));
     expect(JSON.stringify({ control, edge })).not.toContain(word("w"));
     expect(JSON.stringify(edge)).not.toContain(word("n"));
@@ -47,7 +50,7 @@ describe("processConfigs()", () => {
   test("binds loopback everywhere", () => {
     const { control, edge } = configs({ databaseUrl: null, redisUrl: null });
     for (const place of [control.listen, edge.admin, ...edge.listeners]) {
-      expect(place.address).toBe("127.0.0.1");
+      expect(place?.address).toBe("127.0.0.1");
     }
   });
 
@@ -57,6 +60,6 @@ describe("processConfigs()", () => {
       redisUrl: "rediss://u:p@cache/0",
     });
     expect(control.database_url).toBe("postgres://u:p@db/godwit");
-    expect(edge.redis_url).toBe("rediss://u:p@cache/0");
+    expect(edge.rows).toMatchObject({ redis_url: "rediss://u:p@cache/0" });
   });
 });

@@ -97,8 +97,11 @@ export function processConfigs(facts: StackFacts) {
     regions: [],
     listeners: [{ address: "127.0.0.1", port: ports.edge, service_port: 80 }],
     admin: { address: "127.0.0.1", port: ports.edge_admin },
-    replica_file: join(home.folder, "edge", "replica.sqlite"),
-    redis_url: redisUrl("edge"),
+    rows: {
+      from: "redis",
+      redis_url: redisUrl("edge"),
+      replica_file: join(home.folder, "edge", "replica.sqlite"),
+    },
     access_log: join(home.logs, "access.log"),
     server_name: "godwit",
   };

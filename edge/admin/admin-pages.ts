@@ -2,18 +2,14 @@
 import { Hono } from "hono";
 import type { Metrics } from "../request/metrics.ts";
 import { hostName } from "../relay/host-name.ts";
-import type { Replica } from "../replica/replica.ts";
-import type { ReplicaStore } from "../replica/replica-store.ts";
+import type { RowSource } from "../rows/row-source.ts";
 import type { RouteTable } from "../routes/route-table.ts";
 import { describeRoute } from "../routes/describe-route.ts";
-
-const QUARANTINE_SHOWN = 20;
 
 export interface AdminSources {
   readonly edgeId: string;
   readonly region: string;
-  readonly replica: () => Replica | null;
-  readonly store: () => ReplicaStore | null;
+  readonly rows: () => RowSource | null;
   readonly routes: RouteTable;
   readonly metrics: () => Metrics;
   readonly nowMs: () => number;
@@ -23,12 +19,12 @@ export interface AdminSources {
 export function adminPages(sources: AdminSources): Hono {
   const pages = new Hono();
   pages.get("/healthz", (c) => {
-    const replica = sources.replica()?.status() ?? null;
+    const rows = sources.rows()?.status() ?? null;
     return c.json({
       status: sources.draining() ? "draining" : "ok",
       edge: sources.edgeId,
       region: sources.region,
-      replica: { connected: replica?.connected ?? false, stale_ms: replica?.stale_ms ?? null },
+      replica: { connected: rows?.connected ?? false, stale_ms: rows?.stale_ms ?? null },
     });
   });
   pages.get("/metrics", async (c) => {
@@ -36,12 +32,8 @@ export function adminPages(sources: AdminSources): Hono {
     return c.text(await registry.metrics(), 200, { "content-type": registry.contentType });
   });
   pages.get("/replica", (c) => {
-    const store = sources.store();
-    return c.json({
-      ...sources.replica()?.status(),
-      tables: store?.counts() ?? {},
-      quarantine: store?.quarantined(QUARANTINE_SHOWN) ?? [],
-    });
+    const { details, ...status } = sources.rows()?.status() ?? { details: {} };
+    return c.json({ ...status, ...details });
   });
   pages.get("/routes", (c) => {
     const url = new URL(c.req.url);

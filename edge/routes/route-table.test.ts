@@ -53,6 +53,30 @@ describe("route table", () => {
       hardLimit: 7,
     });
   });
+  test("finds the longest pattern, and the exact name before any", () => {
+    const routes = table();
+    const lead = (pattern: string, id: string): RowChange[] => [
+      { table: "apps", key: id, row: { id, name: pattern, org_id: APP, org_slug: "o", services: [] } },
+      { table: "hostnames", key: pattern, row: { hostname: pattern, app_id: id } },
+    ];
+    const found = (host: string) => routes.find(host)?.name ?? null;
+    routes.apply([
+      ...lead("*", "1"),
+      ...lead("*.test", "2"),
+      ...lead("*.b.test", "3"),
+      ...lead("a.b.test", "4"),
+    ]);
+    expect(["a.b.test", "c.b.test", "d.c.b.test", "b.test", "test", "x.org"].map(found)).toEqual([
+      "a.b.test",
+      "*.b.test",
+      "*.b.test",
+      "*.test",
+      "*",
+      "*",
+    ]);
+    for (const key of ["*", "*.b.test"]) routes.apply([{ table: "hostnames", key, row: null }]);
+    expect(["a.b.test", "c.b.test", "x.org"].map(found)).toEqual(["a.b.test", "*.test", null]);
+  });
   test("keeps a backend that did not change, with its counts", () => {
     const routes = table();
     routes.apply([hostname, machine("m1")]);

@@ -46,6 +46,8 @@ export interface RouteTableOptions {
 export class RouteTable {
   readonly #options: RouteTableOptions;
   readonly #hostnames = new Map<string, AppEntry>();
+  /** How many of them are patterns; without any, a name that is not there costs one look-up. */
+  #patterns = 0;
   readonly #apps = new Map<string, AppEntry>();
   readonly #machines = new Map<string, MachineEntry>();
 
@@ -59,7 +61,18 @@ export class RouteTable {
 
   /** @param host lower case, without port */
   find(host: string): AppRoute | null {
-    return this.#hostnames.get(host)?.route ?? null;
+    const entry = this.#hostnames.get(host);
+    if (entry !== undefined) return entry.route;
+    return this.#patterns === 0 ? null : this.#findPattern(host);
+  }
+
+  /** The longest pattern: `*.b.c` before `*.c` before `*`. */
+  #findPattern(host: string): AppRoute | null {
+    for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
+      const entry = this.#hostnames.get(`*${host.slice(dot)}`);
+      if (entry !== undefined) return entry.route;
+    }
+    return this.#hostnames.get("*")?.route ?? null;
   }
 
   apply(changes: readonly RowChange[]): void {
@@ -91,12 +104,14 @@ export class RouteTable {
     if (before !== undefined) {
       before.hostnames--;
       renamed.add(before);
+      if (isPattern(key)) this.#patterns--;
     }
     this.#hostnames.delete(key);
     if (row === null) return;
     const app = this.#app(row.app_id);
     app.hostnames++;
     this.#hostnames.set(key, app);
+    if (isPattern(key)) this.#patterns++;
   }
 
   #app(id: string): AppEntry {
@@ -139,15 +154,17 @@ export class RouteTable {
   /** Backends of the row's services; those at the same address and port, in the same run, stay what they were. */
   #backends(row: MachineRow, before: MachineEntry | undefined): Map<number, Backend> {
     const ports = new Map<number, Backend>();
-    if (row.state === "started" && row.address4 !== null) {
+    // IPv6 alone is what an edge by itself may be given.
+    const address = row.address4 ?? row.address6;
+    if (row.state === "started" && address !== null) {
       const sameRun = before?.row.started_at_ms === row.started_at_ms;
       for (const service of row.services) {
         let backend: Backend | undefined;
         for (const old of before?.ports.values() ?? []) {
-          if (sameRun && old.address === row.address4 && old.port === service.internal_port) backend = old;
+          if (sameRun && old.address === address && old.port === service.internal_port) backend = old;
         }
         if (backend === undefined) {
-          backend = new Backend(row.id, row.region, row.address4, service.internal_port);
+          backend = new Backend(row.id, row.region, address, service.internal_port);
           backend.warmUntilMs = this.#warmUntilMs(row, before);
         }
         backend.softLimit = service.concurrency.soft_limit;
@@ -185,4 +202,8 @@ export class RouteTable {
     }
     for (const service of services.values()) service.waiters.wakeAll();
   }
+}
+
+function isPattern(hostname: string): boolean {
+  return hostname.charCodeAt(0) === 0x2a;
 }

@@ -1,0 +1,30 @@
+/** Where an edge's rows come from: the state streams (`../replica/`), a file, or the command line. */
+import type { TableName } from "../../control/contract/rows.ts";
+import type { RowChange } from "../routes/route-table.ts";
+
+export interface RowSource {
+  /** What is known before anything is read: rows of earlier lives of this edge. */
+  stored(): RowChange[];
+  /** Begins to read; what changes goes to the `onChanges` that the source was made with. */
+  start(): void;
+  /** Resolves once all that was there at the start has been read, or cannot be. Call before `start`. */
+  caughtUp(): Promise<void>;
+  stop(): Promise<void>;
+  status(): RowSourceStatus;
+  /** Whether a live row is there. */
+  has(table: TableName, key: string): boolean;
+}
+
+export interface RowSourceStatus {
+  readonly from: "redis" | "file" | "given";
+  /** Rows that change are seen. */
+  readonly connected: boolean;
+  /** Since the source last answered; null before its first answer. */
+  readonly stale_ms: number | null;
+  /** Rows or events refused since the start. */
+  readonly quarantined: number;
+  /** Times that the source was read again from its start. */
+  readonly gaps: number;
+  /** What else the source knows of itself, for `/replica`. */
+  readonly details: Record<string, unknown>;
+}

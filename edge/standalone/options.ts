@@ -1,0 +1,137 @@
+/**
+ * An edge by itself: the configuration that a command line stands for. `--to` makes one app with a machine for each
+ * upstream; `--rows` follows a file of rows instead.
+ */
+import { isIP } from "node:net";
+import { lookup } from "node:dns/promises";
+import { parseArgs } from "node:util";
+import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import { EdgeConfig, type EdgeListener } from "../../control/contract/process-config.ts";
+import { givenRows } from "./given-app.ts";
+
+export const USAGE = `An edge in front of given upstreams, with every stage on.
+
+  edge/main.ts --from ADDRESS:PORT --to ADDRESS:PORT [--to …]   upstreams on the command line
+  edge/main.ts --from ADDRESS:PORT --rows FILE                  rows (NDJSON), followed as the file grows
+  edge/main.ts --config PATH                                    a node of a fleet (EdgeConfig, JSON)
+
+  --from ADDRESS:PORT        listen here (repeatable)
+  --to ADDRESS:PORT          an upstream (repeatable)
+  --host NAME                the host name it answers for; *.NAME is a pattern (default: any)
+  --soft-limit N             requests a machine should have at once (default 20)
+  --hard-limit N             requests a machine may have at once (default: no limit)
+  --h2-backend               speak HTTP/2 with prior knowledge to the upstreams
+  --rows FILE                a routing state, one row a line (control/contract/rows.ts)
+  --region CODE              the edge's region (default loc)
+  --admin ADDRESS:PORT       /healthz, /metrics, /replica, /routes; loopback
+  --access-log PATH|-|off    JSON lines (default: -, standard output)
+  --help
+`;
+
+const OPTIONS = {
+  config: { type: "string" },
+  from: { type: "string", multiple: true },
+  to: { type: "string", multiple: true },
+  host: { type: "string" },
+  "soft-limit": { type: "string" },
+  "hard-limit": { type: "string" },
+  "h2-backend": { type: "boolean" },
+  rows: { type: "string" },
+  region: { type: "string" },
+  admin: { type: "string" },
+  "access-log": { type: "string" },
+  help: { type: "boolean" },
+} as const;
+
+export type Options = ReturnType<typeof parse>;
+
+/** @throws GodwitError `edge.option_invalid` */
+export function parseOptions(argv: readonly string[]): Options {
+  try {
+    return parse(argv);
+  } catch (error) {
+    throw invalid(messageOf(error));
+  }
+}
+
+function parse(argv: readonly string[]) {
+  return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: false }).values;
+}
+
+/** @throws GodwitError `edge.option_invalid` */
+export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
+  const listeners = (options.from ?? []).map((text): EdgeListener => {
+    const { address, port } = addressAndPort("--from", text);
+    return { address, port, service_port: port };
+  });
+  if (listeners.length === 0) throw invalid("--from is missing");
+  const upstreams = options.to ?? [];
+  if ((upstreams.length > 0) === (options.rows !== undefined)) {
+    throw invalid("an edge needs upstreams, either as --to or as --rows");
+  }
+  const parsed = EdgeConfig.safeParse({
+    schema: 1,
+    edge_id: "edge",
+    region: options.region ?? "loc",
+    regions: [],
+    listeners,
+    admin: options.admin === undefined ? null : loopback(addressAndPort("--admin", options.admin)),
+    rows: options.rows !== undefined ? { from: "file", file: options.rows } : {
+      from: "given",
+      rows: givenRows({
+        host: options.host ?? "*",
+        region: options.region ?? "loc",
+        servicePorts: listeners.map((listener) => listener.service_port),
+        upstreams: await Promise.all(upstreams.map(upstreamAddress)),
+        softLimit: wholeNumber("--soft-limit", options["soft-limit"]) ?? 20,
+        hardLimit: wholeNumber("--hard-limit", options["hard-limit"]),
+        h2Backend: options["h2-backend"] ?? false,
+      }),
+    },
+    access_log: options["access-log"] ?? "-",
+  });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw invalid(`${issue?.path.join(".")}: ${issue?.message}`);
+}
+
+function addressAndPort(option: string, text: string): { address: string; port: number } {
+  const colon = text.lastIndexOf(":");
+  const bracketed = text.startsWith("[") && text[colon - 1] === "]";
+  const address = bracketed ? text.slice(1, colon - 1) : text.slice(0, colon);
+  const port = Number(text.slice(colon + 1));
+  const plain = /^[0-9]{1,5}$/.test(text.slice(colon + 1)) && port <= 65_535 && port > 0;
+  if (colon < 1 || !plain || (!bracketed && address.includes(":"))) {
+    throw invalid(`${option} ${text} is not ADDRESS:PORT`);
+  }
+  return { address, port };
+}
+
+function loopback(at: { address: string; port: number }): { address: string; port: number } {
+  if (at.address === "localhost" || at.address === "::1" || at.address.startsWith("127.")) return at;
+  throw invalid(`--admin ${at.address} is not a loopback address; its pages have no password`);
+}
+
+/** Machines' rows hold addresses and no names, so a name is looked up once, here. */
+async function upstreamAddress(text: string): Promise<{ address: string; port: number }> {
+  const { address, port } = addressAndPort("--to", text);
+  if (isIP(address) !== 0) return { address, port };
+  try {
+    return { address: (await lookup(address, { family: 4 })).address, port };
+  } catch (error) {
+    throw invalid(`--to ${text} has no IPv4 address: ${messageOf(error)}`);
+  }
+}
+
+function wholeNumber(option: string, text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (!/^[1-9][0-9]{0,6}$/.test(text)) throw invalid(`${option} ${text} is not a number from 1 to 1000000`);
+  return Number(text);
+}
+
+function invalid(what: string): GodwitError {
+  return new GodwitError("edge.option_invalid", `Cannot start an edge: ${what}`, {
+    fault: "client",
+    hint: "`edge/main.ts --help` lists the options.",
+  });
+}
