@@ -7,6 +7,7 @@ import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
 import type { ListenerInfo, RelayContext } from "./relay/relay-context.ts";
+import { AccessLines } from "./request/access-line.ts";
 import { AccessLog } from "./request/access-log.ts";
 import { decisionApp } from "./request/decide.ts";
 import { holdWaitersPerServiceMax, holdWaitMsMax } from "./request/hold.ts";
@@ -48,6 +49,7 @@ export class Edge {
   readonly app: Hono;
   readonly relay: RelayContext;
   readonly accessLog: AccessLog;
+  readonly accessLines: AccessLines;
   readonly log: Logger;
   readonly random = Math.random;
   readonly nowMs = () => performance.now();
@@ -66,6 +68,7 @@ export class Edge {
     this.#runtime = runtime;
     this.log = log;
     this.accessLog = accessLog;
+    this.accessLines = new AccessLines(config.region);
     this.region = config.region;
     this.serverName = config.server_name;
     this.limits = { ...LIMITS, ...options.limits };
@@ -84,7 +87,7 @@ export class Edge {
         serve: (exchange) => serve(this, exchange),
         refuse: (exchange, why) => refuse(this, exchange, why),
         failed: (exchange, failure) => failed(this, exchange, failure),
-        connected: (exchange) => connected(exchange),
+        connected: (exchange) => connected(this, exchange),
         received: (exchange, head) => received(this, exchange, head),
         finished: (exchange) => {
           finished(this, exchange);

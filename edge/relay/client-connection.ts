@@ -27,6 +27,8 @@ export class ClientConnection implements Downstream, SocketEvents, Timed {
   readonly protocol = "1.1";
   readonly serverName: string | null = null;
   readonly listener: ListenerInfo;
+  port = 0;
+  logged: Uint8Array | null = null;
   readonly outbox = new Outbox();
   deadlineMs = Infinity;
   address = "";
@@ -64,6 +66,7 @@ export class ClientConnection implements Downstream, SocketEvents, Timed {
   onOpen(socket: Socket): void {
     this.#socket = socket;
     this.address = clientAddress(socket.remoteAddress);
+    this.port = socket.remotePort;
     this.outbox.attach(socket);
     const { clients, deadlines, limits } = this.#context;
     clients.add(this);

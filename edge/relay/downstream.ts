@@ -27,6 +27,12 @@ export interface Downstream extends ResponseSink {
   readonly listener: ListenerInfo;
   /** The client's address, as machines and the log see it. */
   readonly address: string;
+  /** The client's, for the log. */
+  readonly port?: number;
+  /** `TLSv1.2`, `TLSv1.3`; null or absent in the clear. */
+  readonly tlsVersion?: string | null;
+  /** What the log says of the client in each line, kept by `access-line.ts`. */
+  logged?: Uint8Array | null;
   /** For `Via` and the log. */
   readonly protocol: "1.1" | "2" | "3";
   /** The name that the client asked for in its TLS handshake; null without TLS or without a name. */

@@ -3,6 +3,7 @@ import type { Backend } from "../routes/backend.ts";
 import type { AppRoute, ServiceRoute } from "../routes/app-route.ts";
 import type { Downstream, ResponseSink, Upstream } from "../relay/downstream.ts";
 import type { RequestHead } from "../relay/request-head.ts";
+import type { Trace } from "../trace/trace.ts";
 import type { Waiter } from "../routes/waiters.ts";
 
 export class Exchange {
@@ -17,8 +18,15 @@ export class Exchange {
   app: AppRoute | null = null;
   service: ServiceRoute | null = null;
   backend: Backend | null = null;
-  /** Of the last pick; stays for the log when `backend` is released. */
-  machineId: string | null = null;
+  /** The last pick; stays for the log when `backend` is released. */
+  servedBy: Backend | null = null;
+  /** Requests that its machine had under way from this edge, this one included. */
+  load = 0;
+  /** Picks that were sent to. */
+  sends = 0;
+  connectStartedMs = 0;
+  /** How long the last connection took that was made for it; -1 where one from the pool would do. */
+  connectMs = -1;
   upstream: Upstream | null = null;
   waiter: Waiter | null = null;
   /** The head as it goes to the machine; kept so that it can be sent again. */
@@ -44,6 +52,8 @@ export class Exchange {
   /** Monotonic, when the response's head came. */
   respondedMs = 0;
   tunnel = false;
+  /** Null where nobody traces it. */
+  trace: Trace | null = null;
 
   constructor(client: Downstream, head: RequestHead, startedMs: number) {
     this.client = client;

@@ -24,20 +24,25 @@ const IDEMPOTENT = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 
 export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   exchange.backend = backend;
-  exchange.machineId = backend.machineId;
-  backend.inFlight++;
+  exchange.servedBy = backend;
+  exchange.sends++;
+  exchange.connectMs = -1;
+  exchange.load = ++backend.inFlight;
   if (exchange.upstreamHead === "") exchange.upstreamHead = upstreamHead(edge, exchange);
   const kept = exchange.freshOnly ? null : backend.take();
   if (kept !== null) return kept.reuse(exchange);
   const upstream = new UpstreamConnection(edge.relay, backend, exchange);
   exchange.upstream = upstream;
-  const warm = backend.warmUntilMs > edge.nowMs() && backend.refusals > 0;
+  const nowMs = edge.nowMs();
+  exchange.connectStartedMs = nowMs;
+  const warm = backend.warmUntilMs > nowMs && backend.refusals > 0;
   upstream.connect(warm ? WARM_CONNECT_WAIT_MS : edge.limits.connectWaitMsMax);
 }
 
 /** The connection stands. If others wait for this machine to listen, it does now. */
-export function connected(exchange: Exchange): void {
+export function connected(edge: Edge, exchange: Exchange): void {
   const backend = exchange.backend!;
+  exchange.connectMs = edge.nowMs() - exchange.connectStartedMs;
   if (backend.refusals === 0) return;
   backend.refusals = 0;
   backend.ejectedUntilMs = 0;

@@ -18,6 +18,8 @@ export class Backend {
   warmUntilMs = 0;
   /** No longer routed to; connections end with their exchange. */
   retired = false;
+  /** What the log says of it in each line, kept by `access-line.ts`. */
+  logged: Uint8Array | null = null;
   #idle: UpstreamConnection[] | null = null;
 
   constructor(machineId: string, region: string, address: string, port: number) {
