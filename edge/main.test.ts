@@ -1,6 +1,6 @@
 /** The edge as a process: starts from its configuration file, drains on SIGTERM, says why it cannot start. */
 import { afterAll, expect, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -128,6 +128,35 @@ test("edge by itself stands in front of the upstreams that its command line name
   expect(await edge.exited).toBe(0);
   const [line] = (await new Response(edge.stdout).text()).split("\n");
   expect(JSON.parse(line!)).toMatchObject({ status: 200, host: "127.0.0.1", target: "/path" });
+  await upstream.stop(true);
+}, 30_000);
+
+test("edge opens its access log anew on SIGHUP, and goes on", async () => {
+  const upstream = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("ok") });
+  const port = await freePort();
+  const file = join(folder, "rotated.log");
+  const edge = Bun.spawn([
+    process.execPath,
+    join(import.meta.dir, "main.ts"),
+    ...["--from", `127.0.0.1:${port}`, "--to", `127.0.0.1:${upstream.port}`, "--access-log", file],
+  ], { stdout: "ignore", stderr: Bun.file(join(folder, "stderr")) });
+  const ask = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then((r) => r.text(), () => "");
+  await until(async () => await ask("/before") === "ok", 15_000);
+  const targets = (name: string) =>
+    existsSync(name)
+      ? readFileSync(name, "utf8").split("\n").filter((line) => line !== "").map((line) =>
+        JSON.parse(line).target
+      )
+      : [];
+  await until(() => targets(file).includes("/before"));
+  renameSync(file, `${file}.1`);
+  edge.kill("SIGHUP");
+  await until(() => existsSync(file));
+  await ask("/after");
+  await until(() => targets(file).includes("/after"));
+  expect(targets(`${file}.1`)).not.toContain("/after");
+  edge.kill("SIGTERM");
+  expect(await edge.exited).toBe(0);
   await upstream.stop(true);
 }, 30_000);
 

@@ -1,6 +1,6 @@
 /**
  * The edge's process: a node of a fleet (`--config PATH`) or an edge by itself (`--from … --to …`). SIGTERM and SIGINT
- * drain it; it then exits with 0.
+ * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate.
  */
 import { readFile } from "node:fs/promises";
 import { pino } from "pino";
@@ -43,6 +43,11 @@ try {
       void edge.stop().then(() => process.exit(0));
     });
   }
+  process.on("SIGHUP", () => {
+    edge.accessLog.reopen().catch((error) => {
+      log.error({ err: messageOf(error) }, "cannot open the access log anew; the old file stays in use");
+    });
+  });
 } catch (error) {
   const known = error instanceof GodwitError;
   log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
