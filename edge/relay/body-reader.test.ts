@@ -40,6 +40,21 @@ describe("body reader", () => {
     expect(chunked(text + "NEXT")).toMatchObject({ consumed: text.length, done: true, payload: "hello!" });
   });
 
+  test("gives trailers that may pass, each as it came", () => {
+    const reader = new BodyReader(LIMITS);
+    reader.begin(CHUNKED);
+    const trailers: string[] = [];
+    reader.onTrailer = (line) => trailers.push(line);
+    reader.feed(Buffer.from("0\r\ngrpc-status: 0\r\nX-Sum:  1 \r\nHost: evil\r\n\r\n"), 0);
+    expect(trailers).toEqual(["grpc-status: 0", "X-Sum:  1 "]);
+    expect(reader.invalid).toBe(true);
+  });
+  test("knows the grammar of extensions", () => {
+    for (const each of [";a", ";a=b", ';a="b;\\"c "', ";a;b=c;d", ';a="";b']) {
+      expect(chunked(`1${each}\r\nx\r\n0${each}\r\n\r\n`)).toMatchObject({ done: true, payload: "x" });
+    }
+  });
+
   for (
     const bad of [
       "g\r\n",
@@ -52,6 +67,16 @@ describe("body reader", () => {
       "1\r\nab\r\n",
       "1\r\na\n",
       "1\r\na\r\r",
+      "1;\r\na\r\n",
+      "1;=b\r\na\r\n",
+      "1;a=\r\na\r\n",
+      "1; a\r\na\r\n",
+      "1;a b\r\na\r\n",
+      '1;a="b\r\na\r\n',
+      '1;a="b\\"\r\na\r\n',
+      '1;a="b"c\r\na\r\n',
+      '1;a"b"\r\na\r\n',
+      "1;a=b=c\r\na\r\n",
       "1;a\nb\r\n",
       "1;a\rb\r\n",
       "fffffffffffff\r\n",
@@ -59,6 +84,8 @@ describe("body reader", () => {
       "0\r\nX : 1\r\n\r\n",
       "0\r\nContent-Length: 5\r\n\r\n",
       "0\r\nTransfer_Encoding: chunked\r\n\r\n",
+      "0\r\nKeep-Alive: 5\r\n\r\n",
+      "0\r\nProxy_Authorization: x\r\n\r\n",
       "0\r\nFly-Client-IP: 6.6.6.6\r\n\r\n",
       "0\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n",
       "0\r\n folded\r\n\r\n",

@@ -2,37 +2,67 @@
  * Finds where a message's body ends (RFC 9112 section 6 and 7). Bytes pass through as they came; this only counts them,
  * and for a chunked body checks each framing byte: no spaces around sizes, no bare line ends, bounded size lines and
  * trailers, no framing fields in trailers. Pieces of any size give the same answer.
+ *
+ * Chunk extensions and trailers pass on, within those bounds: cutting them out would mean a copy of each body, and a
+ * machine may have asked for them. Extensions keep to their grammar without its optional spaces, because readers differ
+ * in whether an unclosed quote or a stray byte ends the line.
  */
-import { BYTE_CLASS, CR, HEX, LF, SEMICOLON, VALUE } from "./byte-class.ts";
+import { BACKSLASH, BYTE_CLASS, CR, DQUOTE, EQUALS, HEX, LF, SEMICOLON, TOKEN, VALUE } from "./byte-class.ts";
 import { FieldCursor } from "./field-cursor.ts";
 import type { Limits } from "./limits.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./response-head.ts";
 
 /** 12 hexadecimal digits: 256 TiB, below Number.MAX_SAFE_INTEGER. */
 const SIZE_DIGITS_MAX = 12;
+/**
+ * Framing, routing, hop-by-hop, authentication and how content is read: RFC 9110 section 6.5.1 has no trailers for them,
+ * and a machine that merges trailers into headers would believe them after the edge had decided without them.
+ */
 const FORBIDDEN_TRAILERS = new Set([
   "content-length",
   "transfer-encoding",
   "host",
   "connection",
+  "proxy-connection",
+  "keep-alive",
   "upgrade",
   "te",
   "trailer",
+  "expect",
+  "forwarded",
+  "proxy",
+  "authorization",
+  "proxy-authorization",
+  "cookie",
+  "set-cookie",
   "content-encoding",
   "content-type",
   "content-range",
-  "expect",
-  "authorization",
-  "cookie",
-  "set-cookie",
 ]);
 
-type Step = "size" | "extension" | "size-lf" | "data" | "data-cr" | "data-lf" | "trailer" | "trailer-lf";
+/** In the order of the wire. `name`, `value` and `quoted` are parts of an extension; a trailing 1 asks for a first byte. */
+type Step =
+  | "size"
+  | "name1"
+  | "name"
+  | "value1"
+  | "value"
+  | "quoted"
+  | "escaped"
+  | "unquoted"
+  | "size-lf"
+  | "data"
+  | "data-cr"
+  | "data-lf"
+  | "trailer"
+  | "trailer-lf";
 
 const cursor = new FieldCursor();
 
 /** Receives a span of payload: bytes without the chunks' framing. */
 export type PayloadSink = (bytes: Buffer, from: number, to: number) => void;
+/** Receives a trailer field that may pass: `name:value` without its line end. */
+export type TrailerSink = (line: string) => void;
 
 export class BodyReader {
   readonly #limits: Limits;
@@ -49,7 +79,9 @@ export class BodyReader {
   tooLarge = false;
   /** Payload bytes so far. */
   payloadBytes = 0;
+  /** Both are forgotten by `begin`. */
   onPayload: PayloadSink | null = null;
+  onTrailer: TrailerSink | null = null;
 
   constructor(limits: Limits) {
     this.#limits = limits;
@@ -66,6 +98,7 @@ export class BodyReader {
     this.#digits = this.#lineBytes = this.#trailerBytes = 0;
     this.#trailerLine = "";
     this.onPayload = null;
+    this.onTrailer = null;
   }
 
   get untilClose(): boolean {
@@ -117,15 +150,10 @@ export class BodyReader {
             if (++this.#digits > SIZE_DIGITS_MAX) return this.#fail(at);
             this.#left = this.#left * 16 + (byte <= 57 ? byte - 48 : (byte | 32) - 87);
           } else if (this.#digits > 0 && byte === SEMICOLON) {
-            this.#step = "extension";
+            this.#step = "name1";
             this.#lineBytes = this.#digits + 1;
           } else if (this.#digits > 0 && byte === CR) this.#step = "size-lf";
           else return this.#fail(at);
-          break;
-        case "extension":
-          if (byte === CR) this.#step = "size-lf";
-          else if ((BYTE_CLASS[byte]! & VALUE) === 0) return this.#fail(at);
-          if (++this.#lineBytes > chunkLineBytesMax) return this.#fail(at);
           break;
         case "size-lf":
           if (byte !== LF) return this.#fail(at);
@@ -153,19 +181,47 @@ export class BodyReader {
             return at;
           }
           if (!isTrailer(this.#trailerLine)) return this.#fail(at);
+          this.onTrailer?.(this.#trailerLine);
           this.#trailerLine = "";
           this.#step = "trailer";
+          break;
+        default:
+          if (++this.#lineBytes > chunkLineBytesMax || !this.#extension(byte)) return this.#fail(at);
           break;
       }
     }
     return at;
+  }
+
+  /** One byte of `*( ";" chunk-ext-name [ "=" chunk-ext-val ] )` (RFC 9112 section 7.1.1). @returns false: not valid */
+  #extension(byte: number): boolean {
+    const token = (BYTE_CLASS[byte]! & TOKEN) !== 0;
+    switch (this.#step) {
+      case "name1":
+        this.#step = "name";
+        return token;
+      case "value1":
+        this.#step = byte === DQUOTE ? "quoted" : "value";
+        return token || byte === DQUOTE;
+      case "quoted":
+        if (byte === DQUOTE) this.#step = "unquoted";
+        else if (byte === BACKSLASH) this.#step = "escaped";
+        return (BYTE_CLASS[byte]! & VALUE) !== 0;
+      case "escaped":
+        this.#step = "quoted";
+        return (BYTE_CLASS[byte]! & VALUE) !== 0;
+    }
+    if (byte === CR) this.#step = "size-lf";
+    else if (byte === SEMICOLON) this.#step = "name1";
+    else if (byte === EQUALS && this.#step === "name") this.#step = "value1";
+    else return token && this.#step !== "unquoted";
+    return true;
   }
 }
 
 function isTrailer(line: string): boolean {
   cursor.begin(line + "\r\n", 0);
   if (!cursor.advance()) return false;
-  // A machine that merges trailers into headers would take a client's word for the edge's.
   if (cursor.name !== null && (cursor.name.startsWith("fly-") || cursor.name.startsWith("x-forwarded-"))) {
     return false;
   }

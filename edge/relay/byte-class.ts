@@ -36,3 +36,6 @@ export const SP = 32;
 export const HTAB = 9;
 export const COLON = 58;
 export const SEMICOLON = 59;
+export const EQUALS = 61;
+export const DQUOTE = 34;
+export const BACKSLASH = 92;

@@ -16,6 +16,7 @@ export const FIELD_NAMES = [
   "te",
   "upgrade",
   "expect",
+  "proxy",
   "trailer",
   "accept",
   "user-agent",
@@ -87,6 +88,15 @@ export class FieldCursor {
       end--;
     }
     return this.text.slice(this.valueStart, end);
+  }
+
+  /** The line is `Name: value` with one space and nothing behind the value: no reader can see another value in it. */
+  get plain(): boolean {
+    if (this.valueStart !== this.nameEnd + 2 || this.text.charCodeAt(this.valueStart - 1) !== SP) {
+      return false;
+    }
+    const last = this.text.charCodeAt(this.valueEnd - 1);
+    return last !== SP && last !== HTAB;
   }
 
   #known(): FieldName | null {

@@ -58,14 +58,71 @@ describe("request head", () => {
     expect(absolute.fields).toBe("Host: a.test\r\nX: 1\r\n");
     expect(head("OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n").target).toBe("*");
   });
+  test("an absolute target gives the machine one Host, whatever case and port the two came with", () => {
+    const fields = (target: string, host: string) =>
+      head(`GET ${target} HTTP/1.1\r\nX: 1\r\nHost: ${host}\r\n\r\n`).fields;
+    expect(fields("http://A.Test/", "a.test")).toBe("Host: a.test\r\nX: 1\r\n");
+    expect(fields("http://a.test/", "A.TEST.:80")).toBe("Host: a.test\r\nX: 1\r\n");
+    expect(fields("HTTPS://a.test:0443/", "a.test")).toBe("Host: a.test:443\r\nX: 1\r\n");
+    expect(fields("http://[::A]:81/", "[::a]:81")).toBe("Host: [::a]:81\r\nX: 1\r\n");
+  });
+  test("lines that frame and route are written anew where a byte-wise reader would not know them", () => {
+    const fields = (lines: string) => head(`POST / HTTP/1.1\r\n${lines}\r\n`).fields;
+    expect(fields("X: 1\r\nhost:\tA.test \r\nY: 2\r\n")).toBe("X: 1\r\nHost: A.test\r\nY: 2\r\n");
+    expect(fields("Host: a\r\ncontent-length:  5\r\nY: 2\r\n")).toBe(
+      "Host: a\r\nContent-Length: 5\r\nY: 2\r\n",
+    );
+    expect(fields("Host: a\r\nContent-Length: 010\r\n")).toBe("Host: a\r\nContent-Length: 10\r\n");
+    expect(fields("Host: a\r\nContent-Length:5\r\n")).toBe("Host: a\r\nContent-Length: 5\r\n");
+    expect(fields("Host: a\r\nTransfer-encoding: Chunked\r\n")).toBe(
+      "Host: a\r\nTransfer-Encoding: chunked\r\n",
+    );
+    expect(fields("Host: a\r\nTransfer-Encoding:\tchunked\t\r\n")).toBe(
+      "Host: a\r\nTransfer-Encoding: chunked\r\n",
+    );
+    const asItCame = "host: a\r\ncontent-length: 5\r\n";
+    expect(fields(asItCame)).toBe(asItCame);
+  });
+  test("Expect goes on with a body alone", () => {
+    const expecting = (more: string, version = "1.1") =>
+      head(`POST / HTTP/${version}\r\nHost: a\r\nExpect: 100-Continue\r\n${more}\r\n`);
+    expect(expecting("Content-Length: 1\r\n").fields).toContain("Expect:");
+    expect(expecting("Content-Length: 1\r\n").expectsContinue).toBe(true);
+    for (
+      const without of [
+        expecting(""),
+        expecting("Content-Length: 0\r\n"),
+        expecting("Content-Length: 1\r\n", "1.0"),
+      ]
+    ) {
+      expect(without.fields).not.toContain("Expect");
+      expect(without.expectsContinue).toBe(false);
+    }
+  });
+  test("Proxy, which CGI would take for HTTP_PROXY, does not go on", () => {
+    expect(head(get("Proxy: http://evil.test\r\n")).fields).toBe("Host: a.test\r\n");
+  });
+  test("a name with underscores does not speak for the one with hyphens", () => {
+    const parsed = head(get("X_Forwarded_For: 6.6.6.6\r\nX_Forwarded_Port: 6\r\n"));
+    expect(parsed.forwardedFor).toBeNull();
+    expect(parsed.forwardedPort).toBeNull();
+    expect(parsed.fields).toBe("Host: a.test\r\n");
+  });
   test("HTTP/1.0 keeps a connection only where asked", () => {
     expect(head("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n").keepAlive).toBe(false);
     expect(head("GET / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n").keepAlive).toBe(true);
     expect(head(get("Connection: close\r\n")).keepAlive).toBe(false);
   });
-  test("an offer of h2c is no upgrade", () => {
+  test("an offer of HTTP/2 is no upgrade", () => {
+    for (const protocol of ["h2", "H2C", "websocket, h2c", "HTTP/2.0"]) {
+      expect(head(get(`Connection: Upgrade\r\nUpgrade: ${protocol}\r\n`)).upgrade).toBe(null);
+    }
+  });
+  test("an upgrade is offered by both fields, without a body", () => {
     expect(head(get("Connection: Upgrade\r\nUpgrade: websocket\r\n")).upgrade).toBe("websocket");
-    expect(head(get("Connection: Upgrade\r\nUpgrade: h2c\r\n")).upgrade).toBe(null);
+    expect(head(get("Connection: Upgrade\r\nContent-Length: 1\r\nUpgrade: websocket\r\n")).upgrade).toBe(
+      null,
+    );
     expect(head(get("Upgrade: websocket\r\n")).upgrade).toBe(null);
   });
 
@@ -108,6 +165,20 @@ describe("request head", () => {
     ["a Host with a list", "GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n", 400],
     ["a Host with a bad port", "GET / HTTP/1.1\r\nHost: a.test:99999\r\n\r\n", 400],
     ["an absolute target of another host", "GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],
+    ["an absolute target of another port", "GET http://a.test:81/ HTTP/1.1\r\nHost: a.test:82\r\n\r\n", 400],
+    [
+      "an absolute target of a port that Host lacks",
+      "GET http://a.test:81/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+      400,
+    ],
+    ["an absolute target without host", "GET http:///x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],
+    [
+      "an absolute target with user information",
+      "GET http://u@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+      400,
+    ],
+    ["an absolute target of another scheme", "GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],
+    ["an expectation said twice", get("Expect: 100-continue\r\nExpect: 100-continue\r\n"), 417],
     ["a relative target", "GET x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],
     ["a fragment", "GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],
     ["a target with obs-text", "GET /\xe9 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400],

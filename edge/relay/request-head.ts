@@ -1,7 +1,9 @@
 /**
  * Reads a scanned request head (RFC 9112 section 3, 5 and 6; RFC 9110 section 7). Whatever two readers could read
  * differently is refused. The lines that go on to the machine are kept as they came, in order and case: `fields` is the
- * input with the removed lines cut out, which for most requests is a single slice.
+ * input with the removed lines cut out, which for most requests is a single slice. Only the lines that say where the
+ * message ends and whose it is are written anew where they came with tabs, more spaces or leading zeros: a machine that
+ * compares bytes would not know them.
  */
 import { BYTE_CLASS, SP, TARGET, TOKEN } from "./byte-class.ts";
 import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
@@ -28,6 +30,7 @@ import {
 const METHOD_BYTES_MAX = 32;
 /** 15 digits stay below Number.MAX_SAFE_INTEGER. */
 const LENGTH_DIGITS_MAX = 15;
+const EXPECT = new Set(["expect"]);
 
 export class RequestHead {
   method = "";
@@ -78,7 +81,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
   else return isVersion(version) ? VERSION_REFUSED : BAD_REQUEST_LINE;
   if (head.method === "CONNECT") return METHOD_REFUSED;
 
-  let authority: string | null = null;
+  let authority: string | null = null, defaultPort = "";
   if (target.charCodeAt(0) === 0x2f) head.target = target;
   else if (target === "*") {
     if (head.method !== "OPTIONS") return BAD_TARGET;
@@ -87,13 +90,15 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
     const parts = absoluteForm(target, head.method);
     if (parts === null) return BAD_TARGET;
     authority = parts.authority;
+    defaultPort = parts.defaultPort;
     head.target = parts.path;
   }
 
-  let kept = "";
+  let kept = "", plain = "";
   let runStart = versionEnd + 2;
   let hostValue: string | null = null;
   let hasLength = false, chunked = false, wantsUpgrade = false, wantsClose = false, wantsKeepAlive = false;
+  let expects = false;
   let upgrade: string | null = null;
   let listed: Set<string> | null = null;
 
@@ -107,6 +112,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         if (hostValue !== null) return BAD_HOST;
         hostValue = cursor.value;
         remove = authority !== null;
+        if (!remove && !cursor.plain) plain = `Host: ${hostValue}\r\n`;
         break;
       case "content-length": {
         if (cursor.underscored) return AMBIGUOUS_NAME;
@@ -115,6 +121,9 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         hasLength = true;
         head.contentLength = length;
         remove = false;
+        if (!cursor.plain || hasLeadingZero(text, cursor.valueStart, cursor.valueEnd)) {
+          plain = `Content-Length: ${length}\r\n`;
+        }
         break;
       }
       case "transfer-encoding":
@@ -123,6 +132,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         if (cursor.value.toLowerCase() !== "chunked") return UNKNOWN_CODING;
         chunked = true;
         remove = false;
+        if (!cursor.plain || cursor.value !== "chunked") plain = "Transfer-Encoding: chunked\r\n";
         break;
       case "connection":
       case "proxy-connection":
@@ -137,17 +147,18 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         upgrade = upgrade === null ? cursor.value : `${upgrade}, ${cursor.value}`;
         break;
       case "expect":
-        if (cursor.value.toLowerCase() !== "100-continue") return EXPECTATION_FAILED;
-        head.expectsContinue = head.minor === 1;
-        remove = head.minor === 0;
+        if (expects || cursor.value.toLowerCase() !== "100-continue") return EXPECTATION_FAILED;
+        expects = true;
+        remove = false;
         break;
       case "x-forwarded-for":
+        if (cursor.underscored) break;
         head.forwardedFor = head.forwardedFor === null
           ? cursor.value
           : `${head.forwardedFor}, ${cursor.value}`;
         break;
       case "x-forwarded-port":
-        head.forwardedPort = cursor.value;
+        if (!cursor.underscored) head.forwardedPort = cursor.value;
         break;
       case "accept":
         head.accept = cursor.value;
@@ -163,11 +174,12 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         remove = false;
         break;
       default:
-        // Hop-by-hop fields, and those that only an edge may say.
+        // Hop-by-hop fields, those that only an edge may say, and Proxy, which CGI would take for HTTP_PROXY.
         break;
     }
-    if (!remove) continue;
-    kept += text.slice(runStart, cursor.start);
+    if (!remove && plain === "") continue;
+    kept += text.slice(runStart, cursor.start) + plain;
+    plain = "";
     runStart = cursor.next;
   }
   kept += text.slice(runStart);
@@ -176,7 +188,9 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
   if (chunked) head.contentLength = -1;
   if (head.contentLength > limits.bodyBytesMax) return BODY_TOO_LARGE;
   if (head.method === "TRACE" && head.contentLength !== 0) return BODY_NOT_ALLOWED;
-  if (!head.hasBody) head.expectsContinue = false;
+  // RFC 9110 section 10.1.1: it is about a body; a machine that waits for one that never comes would be out of step.
+  head.expectsContinue = expects && head.hasBody && head.minor === 1;
+  if (expects && !head.expectsContinue) kept = withoutFields(kept, EXPECT);
 
   if (hostValue === null) return BAD_HOST;
   const host = hostName(hostValue);
@@ -184,8 +198,11 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
   head.host = host;
   if (authority !== null) {
     // RFC 9112 section 3.2.2 lets the target win; a machine behind a lenient reader would not know. Both must agree.
-    if (hostName(authority) !== host) return BAD_HOST;
-    kept = `Host: ${authority}\r\n${kept}`;
+    if (hostName(authority) !== host || port(authority, defaultPort) !== port(hostValue, defaultPort)) {
+      return BAD_HOST;
+    }
+    const named = port(authority, "");
+    kept = `Host: ${host}${named === "" ? "" : `:${named}`}\r\n${kept}`;
   }
 
   head.keepAlive = !wantsClose && (head.minor === 1 || wantsKeepAlive);
@@ -202,11 +219,11 @@ function endToEnd(listed: Set<string>): Set<string> {
   return listed;
 }
 
-/** h2c would take the requests that follow out of the edge's sight. */
+/** HTTP/2 would take the requests that follow out of the edge's sight. */
 function mayUpgradeTo(upgrade: string): boolean {
   let allowed = upgrade !== "";
   eachListMember(upgrade, (protocol) => {
-    if (protocol.startsWith("h2c") || protocol.startsWith("http/")) allowed = false;
+    if (protocol.startsWith("h2") || protocol.startsWith("http/")) allowed = false;
   });
   return allowed;
 }
@@ -228,7 +245,24 @@ export function decimal(value: string): number {
   return length;
 }
 
-function absoluteForm(target: string, method: string): { authority: string; path: string } | null {
+/** Of an authority that `hostName` has found valid; without leading zeros. */
+function port(authority: string, byDefault: string): string {
+  const colon = authority.lastIndexOf(":");
+  if (colon === -1 || authority.endsWith("]")) return byDefault;
+  return String(decimal(authority.slice(colon + 1)));
+}
+
+export function hasLeadingZero(text: string, start: number, end: number): boolean {
+  return text.charCodeAt(start) === 0x30 && end - start > 1;
+}
+
+interface AbsoluteForm {
+  readonly authority: string;
+  readonly defaultPort: string;
+  readonly path: string;
+}
+
+function absoluteForm(target: string, method: string): AbsoluteForm | null {
   const scheme = target.slice(0, 8).toLowerCase();
   const start = scheme.startsWith("http://") ? 7 : scheme === "https://" ? 8 : -1;
   if (start === -1) return null;
@@ -236,6 +270,7 @@ function absoluteForm(target: string, method: string): { authority: string; path
   while (end < target.length && target[end] !== "/" && target[end] !== "?") end++;
   const authority = target.slice(start, end);
   const rest = target.slice(end);
-  if (rest === "") return { authority, path: method === "OPTIONS" ? "*" : "/" };
-  return { authority, path: rest[0] === "/" ? rest : `/${rest}` };
+  const defaultPort = start === 7 ? "80" : "443";
+  const path = rest === "" ? (method === "OPTIONS" ? "*" : "/") : rest[0] === "/" ? rest : `/${rest}`;
+  return { authority, defaultPort, path };
 }

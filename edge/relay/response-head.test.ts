@@ -30,6 +30,15 @@ describe("response head", () => {
       expect(head(`HTTP/1.1 304 X\r\n${framing}`).fields).toBe(framing);
     }
   });
+  test("framing lines are written anew where a byte-wise reader would not know them", () => {
+    expect(head("HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length:\t007 \r\nB: 2\r\n").fields).toBe(
+      "A: 1\r\nContent-Length: 7\r\nB: 2\r\n",
+    );
+    expect(head("HTTP/1.1 200 OK\r\ntransfer-encoding:CHUNKED\r\n").fields).toBe(
+      "Transfer-Encoding: chunked\r\n",
+    );
+    expect(head("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n").fields).toBe("content-length: 0\r\n");
+  });
   test("HEAD, 1xx, 204 and 304 have no body", () => {
     const withLength = head("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n");
     expect(bodyLength(withLength, "HEAD")).toBe(0);

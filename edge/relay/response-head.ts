@@ -1,7 +1,10 @@
-/** Reads a scanned response head of a machine (RFC 9112 section 4 to 6). Anything ambiguous makes it a bad response. */
+/**
+ * Reads a scanned response head of a machine (RFC 9112 section 4 to 6). Anything ambiguous makes it a bad response, and
+ * the client gets the lines that say where the message ends in one form, whatever tabs, spaces or zeros they came with.
+ */
 import { BYTE_CLASS, DIGIT, SP, VALUE } from "./byte-class.ts";
 import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
-import { decimal } from "./request-head.ts";
+import { decimal, hasLeadingZero } from "./request-head.ts";
 
 /** The body ends with the connection. */
 export const UNTIL_CLOSE = -2;
@@ -43,7 +46,7 @@ export function parseResponseHead(text: string): ResponseHead | string {
   if (!text.startsWith("\r\n", at)) return "the status line holds a forbidden byte";
   head.reason = text.slice(12, at);
 
-  let kept = "";
+  let kept = "", plain = "";
   let runStart = at + 2;
   let hasLength = false, chunked = false, wantsClose = false, wantsKeepAlive = false, wantsUpgrade = false;
   let upgrade: string | null = null;
@@ -61,6 +64,9 @@ export function parseResponseHead(text: string): ResponseHead | string {
         hasLength = true;
         head.length = length;
         remove = false;
+        if (!cursor.plain || hasLeadingZero(text, cursor.valueStart, cursor.valueEnd)) {
+          plain = `Content-Length: ${length}\r\n`;
+        }
         break;
       }
       case "transfer-encoding":
@@ -69,6 +75,7 @@ export function parseResponseHead(text: string): ResponseHead | string {
         }
         chunked = true;
         remove = false;
+        if (!cursor.plain || cursor.value !== "chunked") plain = "Transfer-Encoding: chunked\r\n";
         break;
       case "connection":
       case "proxy-connection":
@@ -94,8 +101,9 @@ export function parseResponseHead(text: string): ResponseHead | string {
       default:
         remove = false;
     }
-    if (!remove) continue;
-    kept += text.slice(runStart, cursor.start);
+    if (!remove && plain === "") continue;
+    kept += text.slice(runStart, cursor.start) + plain;
+    plain = "";
     runStart = cursor.next;
   }
   kept += text.slice(runStart);
