@@ -20,6 +20,7 @@ import { responseFields } from "./request/upstream-head.ts";
 import { RouteTable } from "./routes/route-table.ts";
 import { openRows } from "./rows/open-rows.ts";
 import type { RowSource } from "./rows/row-source.ts";
+import { loopClock } from "./runtime/loop-clock.ts";
 import type { Runtime } from "./runtime/runtime.ts";
 import type { Listener } from "./runtime/socket-port.ts";
 
@@ -39,6 +40,8 @@ export interface EdgeOptions {
 export class Edge {
   readonly region: string;
   readonly serverName: string;
+  /** `Server`, `Via`, and the name of the field whose value is the request's id. */
+  readonly responseSignature: string;
   readonly limits: Limits;
   readonly holdWaitMsMax: number;
   readonly holdWaitersMax: number;
@@ -52,8 +55,8 @@ export class Edge {
   readonly accessLines: AccessLines;
   readonly log: Logger;
   readonly random = Math.random;
-  readonly nowMs = () => performance.now();
-  readonly wallMs = () => Date.now();
+  readonly nowMs = () => loopClock.ms;
+  readonly wallMs = () => loopClock.wallMs;
 
   readonly #config: EdgeConfig;
   readonly #runtime: Runtime;
@@ -71,6 +74,8 @@ export class Edge {
     this.accessLines = new AccessLines(config.region);
     this.region = config.region;
     this.serverName = config.server_name;
+    this.responseSignature =
+      `Server: ${config.server_name}\r\nVia: 1.1 ${config.server_name}\r\nFly-Request-Id: `;
     this.limits = { ...LIMITS, ...options.limits };
     this.holdWaitMsMax = options.holdWaitMsMax ?? holdWaitMsMax;
     this.holdWaitersMax = options.holdWaitersMax ?? holdWaitersPerServiceMax;
@@ -131,8 +136,8 @@ export class Edge {
       runtime: this.#runtime,
       log: this.log,
       onChanges: (changes) => this.routes.apply(changes),
-      nowMs: this.nowMs,
-      wallMs: this.wallMs,
+      nowMs: () => performance.now(),
+      wallMs: () => Date.now(),
       random: this.random,
     });
     this.routes.apply(this.#rows.stored());
@@ -141,7 +146,7 @@ export class Edge {
     // An edge that listens before it knows its routes would answer 404 for apps that are there.
     const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
     await Promise.race([caughtUp, late]);
-    this.deadlines.start(this.nowMs);
+    this.deadlines.start(loopClock);
     for (const { address, port, service_port } of config.listeners) {
       await this.#listen(address, port, { servicePort: service_port, admin: false });
     }

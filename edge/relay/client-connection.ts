@@ -26,6 +26,7 @@ const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 export class ClientConnection implements Downstream, SocketEvents, Timed {
   readonly protocol = "1.1";
   readonly serverName: string | null = null;
+  forwardedFields = "";
   readonly listener: ListenerInfo;
   port = 0;
   logged: Uint8Array | null = null;

@@ -2,6 +2,8 @@
  * Time limits of connections. A timer for each would be set and cleared several times a request; instead each connection
  * holds the time it must not reach, and one sweep looks at all of them.
  */
+import type { LoopClock } from "../runtime/loop-clock.ts";
+
 export const SWEEP_INTERVAL_MS = 100;
 
 export interface Timed {
@@ -38,8 +40,11 @@ export class Deadlines {
     }
   }
 
-  start(nowMs: () => number): void {
-    this.#timer = setInterval(() => this.sweep(nowMs()), SWEEP_INTERVAL_MS);
+  start(clock: LoopClock): void {
+    this.#timer = setInterval(() => {
+      clock.sync();
+      this.sweep(clock.ms);
+    }, SWEEP_INTERVAL_MS);
   }
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);

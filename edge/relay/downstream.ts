@@ -33,6 +33,8 @@ export interface Downstream extends ResponseSink {
   readonly tlsVersion?: string | null;
   /** What the log says of the client in each line, kept by `access-line.ts`. */
   logged?: Uint8Array | null;
+  /** Lines about the client that its requests carry to machines, made at the first of them; empty until then. */
+  forwardedFields: string;
   /** For `Via` and the log. */
   readonly protocol: "1.1" | "2" | "3";
   /** The name that the client asked for in its TLS handshake; null without TLS or without a name. */

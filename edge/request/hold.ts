@@ -8,6 +8,7 @@ import type { Refusal } from "../relay/refusal.ts";
 import type { AppRoute } from "../routes/app-route.ts";
 import type { Backend } from "../routes/backend.ts";
 import { Waiter, type Waiters } from "../routes/waiters.ts";
+import { loopClock } from "../runtime/loop-clock.ts";
 import type { Exchange } from "./exchange.ts";
 import { HELD_TOO_LONG, MACHINES_FULL, TOO_MANY_WAITING } from "./refusals.ts";
 
@@ -59,6 +60,7 @@ export function retryWarmSoon(app: AppRoute, backend: Backend): void {
   if (backend.ejectedUntilMs === Infinity) return;
   backend.ejectedUntilMs = Infinity;
   setTimeout(() => {
+    loopClock.tick();
     backend.ejectedUntilMs = 0;
     wakeOneFor(app, backend);
   }, WARM_RETRY_MS);

@@ -68,6 +68,7 @@ export class RouteTable {
 
   /** The longest pattern: `*.b.c` before `*.c` before `*`. */
   #findPattern(host: string): AppRoute | null {
+    if (this.#patterns === 1 && this.#hostnames.has("*")) return this.#hostnames.get("*")!.route;
     for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
       const entry = this.#hostnames.get(`*${host.slice(dot)}`);
       if (entry !== undefined) return entry.route;

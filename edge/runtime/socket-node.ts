@@ -1,5 +1,6 @@
 /** Sockets on node:net: what Deno runs on, and what the Bun implementation is compared with. */
 import { connect, createServer, type Socket as NetSocket } from "node:net";
+import { loopClock } from "./loop-clock.ts";
 import type { Socket, SocketEvents, SocketPort } from "./socket-port.ts";
 
 class Connection implements Socket {
@@ -14,6 +15,7 @@ class Connection implements Socket {
     this.#open = open;
     net.setNoDelay(true);
     const guarded = (call: () => void) => {
+      loopClock.tick();
       try {
         call();
       } catch (error) {
