@@ -98,7 +98,14 @@ export class Edge {
           finished(this, exchange);
           if (this.relay.draining) this.#checkDrained();
         },
-        clientClosed: () => {
+        clientOpened: ({ admin }, refused) => {
+          if (admin) return;
+          this.metrics.connects++;
+          if (refused) this.metrics.connectionsDropped++;
+        },
+        limitMet: (limit) => this.metrics.limitMet(limit),
+        clientClosed: ({ admin }) => {
+          if (!admin) this.metrics.disconnects++;
           if (this.relay.draining) this.#checkDrained();
         },
         fault: (error) => this.#fault(error),

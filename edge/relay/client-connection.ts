@@ -74,9 +74,9 @@ export class ClientConnection implements Downstream, SocketEvents, Timed {
     deadlines.add(this);
     this.deadlineMs = this.#context.nowMs() + limits.headWaitMsMax;
     // Whoever watches the edge must be able to see that it is full.
-    if (clients.size > limits.clientConnectionsMax && !this.listener.admin) {
-      this.#refuse(TOO_MANY_CONNECTIONS);
-    }
+    const refused = clients.size > limits.clientConnectionsMax && !this.listener.admin;
+    this.#context.handler.clientOpened(this.listener, refused);
+    if (refused) this.#refuse(TOO_MANY_CONNECTIONS);
   }
 
   onData(bytes: Buffer): void {
@@ -134,7 +134,7 @@ export class ClientConnection implements Downstream, SocketEvents, Timed {
     this.#context.clients.delete(this);
     this.#context.deadlines.remove(this);
     this.#gone();
-    this.#context.handler.clientClosed();
+    this.#context.handler.clientClosed(this.listener);
   }
 
   onFault(error: unknown): void {
@@ -475,7 +475,9 @@ export class ClientConnection implements Downstream, SocketEvents, Timed {
 
   #discard(count: number): void {
     this.#lingerBytes += count;
-    if (this.#lingerBytes > this.#context.limits.lingerBytesMax) this.close();
+    if (this.#lingerBytes <= this.#context.limits.lingerBytesMax) return;
+    this.#context.handler.limitMet("linger_bytes");
+    this.close();
   }
 
   #closeWhenFlushed(): void {

@@ -65,6 +65,8 @@ export interface Downstream extends ResponseSink {
 
 /** The machine's half of an exchange. */
 export interface Upstream {
+  /** Where its end is counted, once it stands. */
+  counts?: { disconnects: number } | null;
   /** The head has gone out: the body may follow. */
   readonly begun: boolean;
   /** What was given has not all been taken: the client's half stops reading until `upstreamDrained()`. */

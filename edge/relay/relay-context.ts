@@ -33,8 +33,12 @@ export interface RelayHandler {
   received(exchange: Exchange, head: ResponseHead): (() => void) | null;
   /** Called exactly once for each exchange, last. */
   finished(exchange: Exchange): void;
+  /** A client has connected; `refused` where there were too many. */
+  clientOpened(listener: ListenerInfo, refused: boolean): void;
   /** A client's connection is gone, after its exchange has finished. */
-  clientClosed(): void;
+  clientClosed(listener: ListenerInfo): void;
+  /** A bound of the relay was met that ends in no refusal of its own. */
+  limitMet(limit: string): void;
   /** Lines, each with CR LF, that every response gets. */
   responseFields(exchange: Exchange, hasDate: boolean): string;
 }

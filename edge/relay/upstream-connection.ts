@@ -36,6 +36,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   #closed = false;
   /** The request's head has gone out: the body may follow. */
   begun = false;
+  counts: { disconnects: number } | null = null;
 
   constructor(context: RelayContext, backend: Backend, exchange: Exchange) {
     this.#context = context;
@@ -143,6 +144,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       if (head.status === 101) return this.#switchProtocols(exchange, head, bytes.subarray(at));
       if (head.status < 200) {
         if (++this.#interim > this.#context.limits.interimResponsesMax) {
+          this.#context.handler.limitMet("interim_responses");
           return this.#fail("bad_response", "more interim responses than allowed");
         }
         exchange.client.interim(exchange, head);
@@ -227,7 +229,9 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   #keep(): void {
     this.clientDrained();
     this.deadlineMs = this.#context.nowMs() + this.#context.limits.upstreamIdleMsMax;
-    if (!this.backend.keep(this, this.#context.limits.upstreamIdlePerMachineMax)) this.destroy();
+    if (this.backend.keep(this, this.#context.limits.upstreamIdlePerMachineMax)) return;
+    if (!this.backend.retired) this.#context.handler.limitMet("upstream_idle_connections");
+    this.destroy();
   }
 
   #release(): void {
@@ -301,6 +305,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     this.#context.deadlines.remove(this);
     if (this.#closed) return;
     this.#closed = true;
+    if (this.counts !== null) this.counts.disconnects++;
     this.backend.forget(this);
     this.outbox.detach();
     this.#socket?.close();

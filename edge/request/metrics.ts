@@ -3,10 +3,9 @@
  * prom-client reads those when somebody asks: looking up labels on each request would cost more than the routing.
  */
 import { Counter, Gauge, Registry } from "prom-client";
+import { CountedApps } from "./app-counts.ts";
 import type { Exchange } from "./exchange.ts";
-
-/** Upper bounds in seconds; the last bucket is everything. */
-export const TIME_BUCKETS_S = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+import { bucketOf, family, Histogram, type Sample } from "./histogram.ts";
 
 export interface MetricSources {
   connections(): number;
@@ -14,32 +13,53 @@ export interface MetricSources {
   logLinesDropped(): number;
 }
 
+/** Bounds that are met without a refusal; on the page from the start, so that a rate can be taken. */
+const LIMITS_MET = ["interim_responses", "linger_bytes", "upstream_idle_connections"];
+
 export class Metrics {
   readonly registry = new Registry();
-  readonly #statuses = new Map<number, number>();
+  readonly apps: CountedApps;
+  /** By status: how many, and how long they took. */
+  readonly #times: Histogram[] = [];
   readonly #codes = new Map<string, number>();
-  readonly #buckets = new Float64Array(TIME_BUCKETS_S.length + 1);
+  readonly #limits = new Map<string, number>(LIMITS_MET.map((limit) => [limit, 0]));
   /** Connections that ended because code of ours threw. Anything but 0 is a bug. */
   faults = 0;
-  #seconds = 0;
+  /** Clients' connections to apps. */
+  connects = 0;
+  disconnects = 0;
+  connectionsDropped = 0;
   #bytesIn = 0;
   #bytesOut = 0;
 
   constructor(sources: MetricSources) {
     const registers = [this.registry];
-    const counted = (name: string, help: string, label: string, values: Map<string | number, number>) =>
-      new Counter({
+    this.apps = new CountedApps(this.registry);
+    const times = "fly_edge_http_response_time_seconds";
+    family(
+      this.registry,
+      "counter",
+      "fly_edge_http_responses_count",
+      "Responses by status.",
+      () => this.#byStatus((status, { count }) => [{ labels: { status }, value: count }]),
+    );
+    family(
+      this.registry,
+      "histogram",
+      times,
+      "From the request's head to the response's last byte.",
+      () => this.#byStatus((status, histogram) => histogram.samples(times, { status })),
+    );
+    const counted = (name: string, help: string, label: string, values: ReadonlyMap<string, number>) =>
+      family(
+        this.registry,
+        "counter",
         name,
         help,
-        labelNames: [label],
-        registers,
-        collect() {
-          this.reset();
-          for (const [value, count] of values) this.inc({ [label]: String(value) }, count);
-        },
-      });
-    counted("fly_edge_http_responses_count", "Responses by status.", "status", this.#statuses);
-    counted("fly_edge_refusals_count", "Answers of the edge's own, by code.", "code", this.#codes);
+        () => Array.from(values, ([value, count]) => ({ labels: { [label]: value }, value: count })),
+      );
+    counted("godwit_edge_refusals_count", "Answers of the edge's own, by code.", "code", this.#codes);
+    counted("godwit_edge_limit_met_count", "Times that a bound of the edge was met.", "limit", this.#limits);
     const total = (name: string, help: string, read: () => number) =>
       new Counter({
         name,
@@ -56,6 +76,18 @@ export class Metrics {
       "godwit_edge_log_lines_dropped",
       "Access log lines that the disk did not take.",
       sources.logLinesDropped,
+    );
+    total("fly_edge_tcp_connects_count", "Clients' connections.", () => this.connects);
+    total("fly_edge_tcp_disconnects_count", "Clients' connections that ended.", () => this.disconnects);
+    total(
+      "fly_edge_tcp_connections_drop_count",
+      "Clients' connections refused because there were as many as allowed.",
+      () => this.connectionsDropped,
+    );
+    total(
+      "godwit_edge_apps_unnamed",
+      "Apps that are counted as _other because all labels are given away.",
+      () => this.apps.unnamed,
     );
     total("godwit_edge_faults", "Connections ended by a fault of the edge itself.", () => this.faults);
     const gauge = (name: string, help: string, read: () => number) =>
@@ -81,44 +113,28 @@ export class Metrics {
       () => sources.replica().gaps,
     );
     gauge("godwit_replica_connected", "1 while Redis answers.", () => sources.replica().connected ? 1 : 0);
-    this.#registerTimes();
   }
 
-  /** A histogram whose buckets are already counted; prom-client can only count them itself. */
-  #registerTimes(): void {
-    const name = "fly_edge_http_response_time_seconds";
-    const metric = {
-      name,
-      get: () => {
-        let count = 0;
-        const values = [...TIME_BUCKETS_S, "+Inf"].map((le, i) => {
-          count += this.#buckets[i]!;
-          return { value: count, labels: { le }, metricName: `${name}_bucket` };
-        });
-        return Promise.resolve({
-          name,
-          help: "From the request's head to the response's last byte.",
-          type: "histogram",
-          aggregator: "sum",
-          values: [
-            ...values,
-            { value: this.#seconds, labels: {}, metricName: `${name}_sum` },
-            { value: count, labels: {}, metricName: `${name}_count` },
-          ],
-        });
-      },
-    };
-    this.registry.registerMetric(metric as unknown as Counter);
+  #byStatus(samples: (status: string, times: Histogram) => Sample[]): Sample[] {
+    return this.#times.flatMap((times, status) => samples(String(status), times));
+  }
+
+  /** A bound was met that ends in no refusal (those count by their code). Not for the hot path. */
+  limitMet(limit: string): void {
+    this.#limits.set(limit, (this.#limits.get(limit) ?? 0) + 1);
   }
 
   observe(exchange: Exchange, seconds: number): void {
-    this.#statuses.set(exchange.status, (this.#statuses.get(exchange.status) ?? 0) + 1);
-    if (exchange.code !== null) this.#codes.set(exchange.code, (this.#codes.get(exchange.code) ?? 0) + 1);
-    let bucket = 0;
-    while (bucket < TIME_BUCKETS_S.length && seconds > TIME_BUCKETS_S[bucket]!) bucket++;
-    this.#buckets[bucket]!++;
-    this.#seconds += seconds;
-    this.#bytesIn += exchange.bytesIn;
-    this.#bytesOut += exchange.bytesOut;
+    const { status, code, app, bytesIn, bytesOut } = exchange;
+    const bucket = bucketOf(seconds);
+    (this.#times[status] ??= new Histogram()).add(bucket, seconds);
+    if (code !== null) this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+    this.#bytesIn += bytesIn;
+    this.#bytesOut += bytesOut;
+    if (app === null) return;
+    const counts = app.counts ?? this.apps.of(app);
+    counts.response(status, bucket, seconds);
+    counts.bytesIn += bytesIn;
+    counts.bytesOut += bytesOut;
   }
 }

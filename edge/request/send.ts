@@ -43,6 +43,10 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
 export function connected(edge: Edge, exchange: Exchange): void {
   const backend = exchange.backend!;
   exchange.connectMs = edge.nowMs() - exchange.connectStartedMs;
+  const counts = exchange.app!.counts ?? edge.metrics.apps.of(exchange.app!);
+  counts.connects++;
+  counts.connectTimes.observe(exchange.connectMs / 1_000);
+  exchange.upstream!.counts = counts;
   if (backend.refusals === 0) return;
   backend.refusals = 0;
   backend.ejectedUntilMs = 0;

@@ -252,8 +252,8 @@ describe("tally", () => {
     expect(mine[0].machine).toBe(idOf("mlogged", 14));
     const metrics = await (await fetch(`http://127.0.0.1:${t.adminPort}/metrics`)).text();
     expect(metrics).toMatch(/fly_edge_http_responses_count\{status="200"\} \d+/);
-    expect(metrics).toContain('fly_edge_refusals_count{code="edge.bad_request"}');
-    expect(metrics).toMatch(/fly_edge_http_response_time_seconds_bucket\{le="\+Inf"\} \d+/);
+    expect(metrics).toContain('godwit_edge_refusals_count{code="edge.bad_request"}');
+    expect(metrics).toMatch(/fly_edge_http_response_time_seconds_bucket\{status="200",le="\+Inf"\} \d+/);
   });
 
   test("in-flight counts return to zero", () => {

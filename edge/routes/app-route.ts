@@ -1,4 +1,5 @@
 /** The forwarding state of one app: for each port that a listener can stand for, the machines behind it. */
+import type { AppCounts } from "../request/app-counts.ts";
 import type { Backend } from "./backend.ts";
 import { Waiters } from "./waiters.ts";
 
@@ -21,6 +22,8 @@ export class AppRoute {
   /** Null until the app's own row is there. */
   name: string | null = null;
   readonly services = new Map<number, ServiceRoute>();
+  /** Null until its first request. */
+  counts: AppCounts | null = null;
 
   constructor(id: string) {
     this.id = id;
