@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
+import { BalanceCounts } from "./balance/balance-counts.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
@@ -49,6 +50,7 @@ export class Edge {
   readonly requestIds: RequestIds;
   readonly deadlines = new Deadlines();
   readonly metrics: Metrics;
+  readonly balance = new BalanceCounts();
   readonly app: Hono;
   readonly relay: RelayContext;
   readonly accessLog: AccessLog;
@@ -117,6 +119,7 @@ export class Edge {
       logLinesDropped: () => accessLog.dropped,
       replica: () => this.#replicaCounts(),
     });
+    this.balance.register(this.metrics.registry);
     this.app = decisionApp(adminPages({
       edgeId: config.edge_id,
       region: config.region,

@@ -42,7 +42,7 @@ export function adminPages(sources: AdminSources): Hono {
     const app = sources.routes.find(host);
     return app === null
       ? c.json({ error: "no app has this host name" }, 404)
-      : c.json(describeRoute(host, app, sources.nowMs()));
+      : c.json(describeRoute(host, app, sources.routes.distances, sources.nowMs()));
   });
   return pages;
 }

@@ -34,6 +34,10 @@ export const FIELD_NAMES = [
   "fly-replay-failed",
   "fly-replay-cache-status",
   "fly-preferred-instance-unavailable",
+  "fly-force-instance-id",
+  "fly-prefer-instance-id",
+  "fly-force-region",
+  "fly-prefer-region",
   "server",
   "date",
 ] as const;

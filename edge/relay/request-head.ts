@@ -5,6 +5,7 @@
  * message ends and whose it is are written anew where they came with tabs, more spaces or leading zeros: a machine that
  * compares bytes would not know them.
  */
+import { type Steering, steeringField } from "../balance/steering.ts";
 import { BYTE_CLASS, SP, TARGET, TOKEN } from "./byte-class.ts";
 import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
 import { hostName } from "./host-name.ts";
@@ -53,6 +54,8 @@ export class RequestHead {
   forwardedPort: string | null = null;
   accept: string | null = null;
   userAgent: string | null = null;
+  /** Where the request asks to go; null for most. */
+  steering: Steering | null = null;
 
   get hasBody(): boolean {
     return this.contentLength !== 0;
@@ -166,6 +169,13 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         break;
       case "user-agent":
         head.userAgent = cursor.value;
+        remove = false;
+        break;
+      case "fly-force-instance-id":
+      case "fly-prefer-instance-id":
+      case "fly-force-region":
+      case "fly-prefer-region":
+        if (!cursor.underscored) head.steering = steeringField(head.steering, cursor.name, cursor.value);
         remove = false;
         break;
       case "trailer":

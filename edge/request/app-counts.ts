@@ -135,7 +135,7 @@ export class CountedApps {
   #concurrency(): Sample[] {
     this.#forgetGone();
     return Array.from(this.#named.keys(), (app) => {
-      const machines = new Set([...app.services.values()].flatMap(({ near, far }) => [...near, ...far]));
+      const machines = new Set([...app.services.values()].flatMap((service) => [...service.backends()]));
       let value = 0;
       for (const { inFlight } of machines) value += inFlight;
       return { labels: { app: app.name ?? app.id }, value };

@@ -5,6 +5,7 @@ import type { Downstream, ResponseSink, Upstream } from "../relay/downstream.ts"
 import type { RequestHead } from "../relay/request-head.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Waiter } from "../routes/waiters.ts";
+import type { Wish } from "./wish.ts";
 
 export class Exchange {
   readonly client: Downstream;
@@ -32,6 +33,10 @@ export class Exchange {
   /** The head as it goes to the machine; kept so that it can be sent again. */
   upstreamHead = "";
   attempts = 0;
+  /** Where it asks to go, and what has failed it; null for most. */
+  wish: Wish | null = null;
+  /** It tries a machine that was passed over (`balance/breaker.ts`). */
+  probe = false;
   /** Only a new connection will do: one from the pool has failed this request. */
   freshOnly = false;
 

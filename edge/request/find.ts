@@ -3,6 +3,7 @@ import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import type { Exchange } from "./exchange.ts";
 import { NO_MACHINE, UNKNOWN_HOST } from "./refusals.ts";
+import { Wish } from "./wish.ts";
 
 export function find(edge: Edge, exchange: Exchange): Refusal | null {
   const app = edge.routes.find(exchange.head.host);
@@ -11,5 +12,7 @@ export function find(edge: Edge, exchange: Exchange): Refusal | null {
   const service = app.services.get(exchange.client.listener.servicePort);
   if (service === undefined) return NO_MACHINE;
   exchange.service = service;
+  const { steering } = exchange.head;
+  if (steering !== null) exchange.wish = new Wish(steering);
   return null;
 }

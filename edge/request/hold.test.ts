@@ -1,5 +1,6 @@
 /** Who is woken when, on the table's own objects; what a user sees of it is in serve.test.ts. */
 import { describe, expect, test } from "bun:test";
+import { BalanceCounts } from "../balance/balance-counts.ts";
 import type { Edge } from "../edge.ts";
 import { Deadlines } from "../relay/deadlines.ts";
 import { AppRoute } from "../routes/app-route.ts";
@@ -17,7 +18,7 @@ function machineBehindTwoPorts() {
   const at = (port: number) => app.service(port).waiters;
   const exchange = (port: number) => {
     backend.inFlight++;
-    return { app, service: app.service(port), backend, attempts: 0 } as unknown as Exchange;
+    return { app, service: app.service(port), backend, attempts: 0, wish: null } as unknown as Exchange;
   };
   return { backend, at, exchange };
 }
@@ -31,7 +32,7 @@ function wait(waiters: Waiters, sinceMs: number, name: string): Promise<void> {
     waiters.add(new Waiter(waiters, sinceMs, 1_000, { wake, expired() {}, cancelled() {}, fault() {} }));
   });
 }
-const edge = { nowMs: () => 100 } as Edge;
+const edge = { nowMs: () => 100, random: () => 0.5, balance: new BalanceCounts() } as unknown as Edge;
 const refused = { kind: "refused", detail: "ECONNREFUSED", reused: false } as const;
 
 describe("hold", () => {
@@ -40,10 +41,21 @@ describe("hold", () => {
     const { at, exchange } = machineBehindTwoPorts();
     void wait(at(443), 2, "443");
     void wait(at(80), 1, "80");
-    release(exchange(443));
+    release(edge, exchange(443));
     expect(woken).toEqual(["80"]);
-    release(exchange(443));
+    release(edge, exchange(443));
     expect(woken).toEqual(["80", "443"]);
+  });
+
+  test("a place goes past who may not go there to who has waited longest of the others", () => {
+    woken.length = 0;
+    const { at, exchange } = machineBehindTwoPorts();
+    const picky = { wake: () => woken.push("picky"), expired() {}, cancelled() {}, fault() {} };
+    at(80).add(new Waiter(at(80), 1, 1_000, picky, ({ machineId }) => machineId === "m2"));
+    void wait(at(80), 2, "any");
+    release(edge, exchange(80));
+    release(edge, exchange(80));
+    expect(woken).toEqual(["any"]);
   });
 
   test("a machine that was ejected once still wakes who waits for its places", () => {
@@ -51,7 +63,7 @@ describe("hold", () => {
     const { backend, at, exchange } = machineBehindTwoPorts();
     backend.ejectedUntilMs = 50;
     void wait(at(80), 1, "first");
-    release(exchange(80));
+    release(edge, exchange(80));
     expect(woken).toEqual(["first"]);
   });
 

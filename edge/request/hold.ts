@@ -31,12 +31,18 @@ export function hold(
   const leftMs = edge.holdWaitMsMax - exchange.heldMs;
   if (leftMs <= 0) return late;
   const nowMs = edge.nowMs();
+  const { wish } = exchange;
+  edge.balance.waiting++;
   const done = () => {
+    edge.balance.waiting--;
     exchange.waiter = null;
     exchange.heldMs += edge.nowMs() - nowMs;
     edge.deadlines.remove(waiter);
   };
-  const waiter: Waiter = new Waiter(service.waiters, nowMs, leftMs, {
+  // Who was woken in vain has waited since it first did.
+  const sinceMs = nowMs - exchange.heldMs;
+  const wants = wish === null ? null : (backend: Backend) => wish.wants(backend);
+  const waiter: Waiter = new Waiter(service.waiters, sinceMs, exchange.heldMs + leftMs, {
     wake() {
       done();
       if (!exchange.finished) next.again();
@@ -47,7 +53,7 @@ export function hold(
     },
     cancelled: done,
     fault: (error) => exchange.client.onFault(error),
-  });
+  }, wants);
   exchange.waiter = waiter;
   edge.deadlines.add(waiter);
   service.waiters.add(waiter);
@@ -66,18 +72,25 @@ export function retryWarmSoon(app: AppRoute, backend: Backend): void {
   }, WARM_RETRY_MS);
 }
 
-/** A place at this machine is free: whoever has waited for it longest, at whichever of the app's ports. */
+/** A place at this machine is free: whoever has waited longest of those that may go there, at any of the app's ports. */
 export function wakeOneFor(app: AppRoute, backend: Backend): void {
-  let longest: Waiters | null = null;
-  for (const { near, far, waiters } of app.services.values()) {
-    if (waiters.size === 0 || waiters.oldestMs >= (longest?.oldestMs ?? Infinity)) continue;
-    if (near.includes(backend) || far.includes(backend)) longest = waiters;
+  if (app.waiting === 0) return;
+  let longest: Waiter | null = null;
+  let queue: Waiters | null = null;
+  for (const service of app.services.values()) {
+    const { waiting } = service;
+    if (waiting === null || waiting.size === 0 || !service.has(backend)) continue;
+    const first = waiting.firstFor(backend);
+    if (first === null || first.sinceMs >= (longest?.sinceMs ?? Infinity)) continue;
+    longest = first;
+    queue = waiting;
   }
-  longest?.wakeOne();
+  if (longest !== null) queue!.wake(longest);
 }
 
 export function wakeAllFor(app: AppRoute, backend: Backend): void {
-  for (const { near, far, waiters } of app.services.values()) {
-    if (near.includes(backend) || far.includes(backend)) waiters.wakeAll();
+  if (app.waiting === 0) return;
+  for (const service of app.services.values()) {
+    if (service.waiting !== null && service.has(backend)) service.waiting.wakeAll();
   }
 }

@@ -24,6 +24,28 @@ export const HELD_TOO_LONG = refusal(
   "Look at the app's logs: a machine is starting, or does not listen on 0.0.0.0 and its internal_port.",
   1,
 );
+export const NO_HEALTHY_MACHINE = refusal(
+  503,
+  "edge.no_healthy_machine",
+  "PR01",
+  "Every started machine of the app fails its checks.",
+  "Look at the service's checks and the app's logs.",
+  1,
+);
+export const INSTANCE_UNAVAILABLE = refusal(
+  503,
+  "edge.instance_unavailable",
+  "PR02",
+  "The machine that the request asks for does not serve this port, is not running, or is cordoned.",
+  "Send the request without fly-force-instance-id, or start the machine.",
+);
+export const REGION_UNAVAILABLE = refusal(
+  503,
+  "edge.region_unavailable",
+  "PR03",
+  "No machine of the app runs in the regions that the request asks for.",
+  "Send the request without fly-force-region, or start a machine there.",
+);
 export const MACHINES_FULL = refusal(
   503,
   "edge.machines_full",

@@ -8,15 +8,17 @@ import type { Refusal } from "../relay/refusal.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { UpstreamConnection } from "../relay/upstream-connection.ts";
 import type { Backend } from "../routes/backend.ts";
+import { CLOSED } from "../balance/breaker.ts";
+import { answered, probe, probeEnded, struck } from "./eject.ts";
 import type { Exchange } from "./exchange.ts";
 import { retryWarmSoon, wakeAllFor, wakeOneFor } from "./hold.ts";
 import { BAD_RESPONSE, MACHINE_REFUSED, MACHINE_RESET, MACHINE_TIMEOUT } from "./refusals.ts";
 import { upstreamHead } from "./upstream-head.ts";
+import { Wish } from "./wish.ts";
 
 export const ATTEMPTS_MAX = 3;
-/** A machine that refuses is passed over this long, doubled with each refusal up to the maximum. */
-export const EJECTION_MS = 500;
-export const EJECTION_MS_MAX = 10_000;
+/** Machines that one request tries to connect to; the reference's bound is 90. */
+export const CONNECT_ATTEMPTS_MAX = 10;
 /** A machine that has just started may not have its network yet; a lost SYN would cost a whole second. */
 export const WARM_CONNECT_WAIT_MS = 250;
 
@@ -28,38 +30,43 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   exchange.sends++;
   exchange.connectMs = -1;
   exchange.load = ++backend.inFlight;
-  if (exchange.upstreamHead === "") exchange.upstreamHead = upstreamHead(edge, exchange);
+  if (backend.breaker !== null) probe(edge, exchange, backend);
+  if (exchange.upstreamHead === "" || exchange.wish !== null) {
+    exchange.upstreamHead = upstreamHead(edge, exchange);
+  }
   const kept = exchange.freshOnly ? null : backend.take();
   if (kept !== null) return kept.reuse(exchange);
   const upstream = new UpstreamConnection(edge.relay, backend, exchange);
   exchange.upstream = upstream;
   const nowMs = edge.nowMs();
   exchange.connectStartedMs = nowMs;
-  const warm = backend.warmUntilMs > nowMs && backend.refusals > 0;
+  const warm = backend.warmUntilMs > nowMs && backend.breaker !== null;
   upstream.connect(warm ? WARM_CONNECT_WAIT_MS : edge.limits.connectWaitMsMax);
 }
 
 /** The connection stands. If others wait for this machine to listen, it does now. */
 export function connected(edge: Edge, exchange: Exchange): void {
   const backend = exchange.backend!;
-  exchange.connectMs = edge.nowMs() - exchange.connectStartedMs;
+  const nowMs = edge.nowMs();
+  exchange.connectMs = nowMs - exchange.connectStartedMs;
+  edge.routes.distances.observe(backend.region, exchange.connectMs, nowMs);
   const counts = exchange.app!.counts ?? edge.metrics.apps.of(exchange.app!);
   counts.connects++;
   counts.connectTimes.observe(exchange.connectMs / 1_000);
   exchange.upstream!.counts = counts;
-  if (backend.refusals === 0) return;
-  backend.refusals = 0;
-  backend.ejectedUntilMs = 0;
+  if (backend.breaker?.reason !== "unreachable") return;
+  answered(edge, exchange);
   backend.warmUntilMs = 0;
   wakeAllFor(exchange.app!, backend);
 }
 
 /** The exchange no longer counts as load of its machine; whoever waits for a place gets it. */
-export function release(exchange: Exchange): void {
+export function release(edge: Edge, exchange: Exchange): void {
   const backend = exchange.backend;
   if (backend === null) return;
   exchange.backend = null;
   backend.inFlight--;
+  if (exchange.probe) probeEnded(edge, exchange, backend);
   // While a warm machine's next try is due, that try does the waking.
   if (backend.ejectedUntilMs !== Infinity) wakeOneFor(exchange.app!, backend);
 }
@@ -68,23 +75,22 @@ export function release(exchange: Exchange): void {
 export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFailure): Refusal | null {
   const backend = exchange.backend!;
   const service = exchange.service!;
-  const nowMs = edge.nowMs();
-  const neverConnected = failure.kind === "refused" || failure.kind === "connect_timeout";
-  if (neverConnected) {
-    backend.refusals++;
-    if (backend.warmUntilMs > nowMs && !backend.retired) {
-      // In this order: a release that woke the next one at once would make a storm of tries.
-      retryWarmSoon(exchange.app!, backend);
-      release(exchange);
-      return null;
-    }
-    backend.ejectedUntilMs = nowMs + Math.min(EJECTION_MS_MAX, EJECTION_MS * 2 ** (backend.refusals - 1));
+  const unreachable = failure.kind === "refused" || failure.kind === "connect_timeout";
+  if (unreachable && backend.warmUntilMs > edge.nowMs() && !backend.retired) {
+    backend.breaker = { ...CLOSED, reason: "unreachable", failures: 1 };
+    // In this order: a release that woke the next one at once would make a storm of tries.
+    retryWarmSoon(exchange.app!, backend);
+    release(edge, exchange);
+    return null;
   }
-  release(exchange);
+  if (unreachable) struck(edge, exchange, "unreachable");
+  // A kept connection that turns out closed says nothing: servers close idle ones as they like.
+  else if (failure.kind === "reset" && !failure.reused) struck(edge, exchange, "reset");
+  release(edge, exchange);
   exchange.attempts++;
-  const others = service.near.length + service.far.length > 1;
-  if (neverConnected) {
-    if (exchange.attempts < ATTEMPTS_MAX && others) return null;
+  if (unreachable) {
+    (exchange.wish ??= new Wish()).avoid(backend);
+    if (exchange.attempts < Math.min(CONNECT_ATTEMPTS_MAX, service.size)) return null;
     return failure.kind === "refused" ? MACHINE_REFUSED : MACHINE_TIMEOUT;
   }
   if (failure.kind === "response_timeout") return MACHINE_TIMEOUT;

@@ -259,7 +259,7 @@ describe("tally", () => {
   test("in-flight counts return to zero", () => {
     for (const name of ["late", "moving", "narrow", "warming", "half", "headers"]) {
       for (const route of t.edge.routes.find(`${name}.test`)!.services.values()) {
-        for (const backend of [...route.near, ...route.far]) expect(backend.inFlight).toBe(0);
+        for (const backend of route.backends()) expect(backend.inFlight).toBe(0);
       }
     }
   });

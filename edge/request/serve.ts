@@ -9,11 +9,12 @@ import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { accept } from "./accept.ts";
 import { admit } from "./admit.ts";
 import { decide } from "./decide.ts";
+import { answered } from "./eject.ts";
 import type { Exchange } from "./exchange.ts";
 import { find } from "./find.ts";
 import { hold } from "./hold.ts";
-import { pick } from "./pick.ts";
-import { NO_MACHINE } from "./refusals.ts";
+import { noMachine } from "./no-machine.ts";
+import { pick, pickWished } from "./pick.ts";
 import { answer, refuse } from "./respond.ts";
 import { afterFailure, release, send } from "./send.ts";
 import { tally } from "./tally.ts";
@@ -29,10 +30,15 @@ export function serve(edge: Edge, exchange: Exchange): void {
 
 /** From pick on, because a request that was held, or whose machine refused it, comes back here. */
 export function dispatch(edge: Edge, exchange: Exchange): void {
-  const picked = pick(exchange.service!, edge.nowMs(), edge.random);
+  const { service, wish } = exchange;
+  const { distances } = edge.routes;
+  const picked = wish === null
+    ? pick(service!, distances, edge.nowMs(), edge.random)
+    : pickWished(service!, wish, distances, edge.nowMs());
   if (typeof picked !== "string") return send(edge, exchange, picked);
-  if (picked === "none") return refuse(edge, exchange, NO_MACHINE);
-  const refusal = hold(edge, exchange, picked, {
+  const wait = picked === "starting" || picked === "full" ? picked : noMachine(exchange, picked);
+  if (typeof wait !== "string") return refuse(edge, exchange, wait);
+  const refusal = hold(edge, exchange, wait, {
     again: () => dispatch(edge, exchange),
     refuse: (why) => refuse(edge, exchange, why),
   });
@@ -43,7 +49,8 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
  * The machine's response has come, and nothing of it has gone out yet.
  * @returns null where it goes to the client; else what takes the exchange on
  */
-export function received(_edge: Edge, _exchange: Exchange, _head: ResponseHead): (() => void) | null {
+export function received(edge: Edge, exchange: Exchange, _head: ResponseHead): (() => void) | null {
+  if (exchange.backend!.breaker !== null) answered(edge, exchange);
   return null;
 }
 
@@ -58,6 +65,6 @@ export function failed(edge: Edge, exchange: Exchange, failure: UpstreamFailure)
 export function finished(edge: Edge, exchange: Exchange): void {
   if (exchange.finished) return;
   exchange.finished = true;
-  release(exchange);
+  release(edge, exchange);
   tally(edge, exchange);
 }

@@ -10,7 +10,9 @@ export function upstreamHead(edge: Edge, exchange: Exchange): string {
   const forwarded = head.forwardedFor === null && head.forwardedPort === null
     ? client.forwardedFields ||= forwardedFields(edge, client, null, null)
     : forwardedFields(edge, client, head.forwardedFor, head.forwardedPort);
-  return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}` +
+  const missed = exchange.wish?.missedBy(exchange.backend!) ?? null;
+  const unavailable = missed === null ? "" : `Fly-Preferred-Instance-Unavailable: ${missed}\r\n`;
+  return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${unavailable}` +
     `Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
 }
 

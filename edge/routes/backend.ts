@@ -1,4 +1,5 @@
 /** One port of one machine: where requests can go, what is known of it here, and the idle connections to it. */
+import type { Breaker } from "../balance/breaker.ts";
 import type { UpstreamConnection } from "../relay/upstream-connection.ts";
 
 export class Backend {
@@ -8,14 +9,16 @@ export class Backend {
   readonly port: number;
   softLimit = 20;
   hardLimit = Infinity;
-  /** Requests under way from this edge. */
+  /** Requests under way from this edge: under both types of concurrency each holds one connection to the machine. */
   inFlight = 0;
-  /** Monotonic; skipped until then because it refused a connection. */
+  /** Monotonic; passed over until then because of what `breaker` says, or (Infinity) until its next warm try. */
   ejectedUntilMs = 0;
-  /** Refusals since the last connection that stood. */
-  refusals = 0;
+  /** Null while nothing has failed, which is nearly always. */
+  breaker: Breaker | null = null;
   /** Monotonic; a refusal before then means that the app has not begun to listen yet. */
   warmUntilMs = 0;
+  /** The same machine's next port. */
+  sibling: Backend | null = null;
   /** No longer routed to; connections end with their exchange. */
   retired = false;
   /** What the log says of it in each line, kept by `access-line.ts`. */

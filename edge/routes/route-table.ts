@@ -3,9 +3,13 @@
  * a host name before both), so each app's route is made when it is first named and rebuilt when a row of it changes;
  * nothing else is touched, and a backend that did not change keeps its connections and counts.
  */
+import type { MachineState, Service } from "../../control/contract/machine.ts";
 import type { AppRow, HostnameRow, MachineRow } from "../../control/contract/rows.ts";
-import { AppRoute } from "./app-route.ts";
+import { RegionDistances } from "../balance/region-distance.ts";
+import { AppRoute, type ServiceRoute } from "./app-route.ts";
 import { Backend } from "./backend.ts";
+import { MachineEntry } from "./machine-entry.ts";
+import { NO_SERVICES, ServiceShapes } from "./service-shape.ts";
 
 /** How long after its start a machine's refusals mean that its app is not listening yet. */
 export const START_GRACE_MS = 15_000;
@@ -16,25 +20,6 @@ export type RowChange =
   | { readonly table: "apps"; readonly key: string; readonly row: AppRow | null }
   | { readonly table: "machines"; readonly key: string; readonly row: MachineRow | null };
 
-interface MachineEntry {
-  app: AppEntry;
-  /** Fields that routing needs; the row's other fields are in the replica. */
-  row: Pick<MachineRow, "id" | "region" | "state" | "cordoned" | "address4" | "started_at_ms">;
-  /** External port → backend. Empty unless the machine is started. */
-  ports: Map<number, Backend>;
-  /** External ports that it will serve. Empty unless the machine is starting. */
-  portsSoon: readonly number[];
-}
-
-const NONE: readonly number[] = [];
-
-interface AppEntry {
-  readonly route: AppRoute;
-  readonly machines: Set<MachineEntry>;
-  /** Host names that lead here. */
-  hostnames: number;
-}
-
 export interface RouteTableOptions {
   readonly region: string;
   /** Monotonic milliseconds. */
@@ -44,12 +29,16 @@ export interface RouteTableOptions {
 }
 
 export class RouteTable {
+  readonly distances = new RegionDistances();
   readonly #options: RouteTableOptions;
-  readonly #hostnames = new Map<string, AppEntry>();
+  readonly #hostnames = new Map<string, AppRoute>();
   /** How many of them are patterns; without any, a name that is not there costs one look-up. */
   #patterns = 0;
-  readonly #apps = new Map<string, AppEntry>();
+  readonly #apps = new Map<string, AppRoute>();
   readonly #machines = new Map<string, MachineEntry>();
+  readonly #shapes = new ServiceShapes();
+  /** Names of regions, hosts and states, one string each. */
+  readonly #names = new Map<string, string>();
 
   constructor(options: RouteTableOptions) {
     this.#options = options;
@@ -61,24 +50,29 @@ export class RouteTable {
 
   /** @param host lower case, without port */
   find(host: string): AppRoute | null {
-    const entry = this.#hostnames.get(host);
-    if (entry !== undefined) return entry.route;
+    const app = this.#hostnames.get(host);
+    if (app !== undefined) return app;
     return this.#patterns === 0 ? null : this.#findPattern(host);
   }
 
   /** The longest pattern: `*.b.c` before `*.c` before `*`. */
   #findPattern(host: string): AppRoute | null {
-    if (this.#patterns === 1 && this.#hostnames.has("*")) return this.#hostnames.get("*")!.route;
+    if (this.#patterns === 1 && this.#hostnames.has("*")) return this.#hostnames.get("*")!;
     for (let dot = host.indexOf("."); dot !== -1; dot = host.indexOf(".", dot + 1)) {
-      const entry = this.#hostnames.get(`*${host.slice(dot)}`);
-      if (entry !== undefined) return entry.route;
+      const app = this.#hostnames.get(`*${host.slice(dot)}`);
+      if (app !== undefined) return app;
     }
-    return this.#hostnames.get("*")?.route ?? null;
+    return this.#hostnames.get("*") ?? null;
+  }
+
+  /** @param key `HOST_ID/MACHINE_ID` */
+  machine(key: string): MachineEntry | null {
+    return this.#machines.get(key) ?? null;
   }
 
   apply(changes: readonly RowChange[]): void {
-    const touched = new Set<AppEntry>();
-    const renamed = new Set<AppEntry>();
+    const touched = new Set<AppRoute>();
+    const renamed = new Set<AppRoute>();
     for (const change of changes) {
       switch (change.table) {
         case "hostnames":
@@ -86,21 +80,21 @@ export class RouteTable {
           break;
         case "apps":
           renamed.add(this.#app(change.key));
-          this.#app(change.key).route.name = change.row?.name ?? null;
+          this.#app(change.key).name = change.row?.name ?? null;
           break;
         case "machines":
           this.#applyMachine(change.key, change.row, touched);
       }
     }
-    for (const app of touched) this.#rebuild(app);
+    for (const app of touched) this.rebuild(app);
     for (const app of [...touched, ...renamed]) {
       // Nothing names it any more: without this, every app there ever was would stay.
-      const { route, machines, hostnames } = app;
-      if (route.name === null && machines.size === 0 && hostnames === 0) this.#apps.delete(route.id);
+      const { id, name, machines, hostnames } = app;
+      if (name === null && machines.length === 0 && hostnames === 0) this.#apps.delete(id);
     }
   }
 
-  #applyHostname(key: string, row: HostnameRow | null, renamed: Set<AppEntry>): void {
+  #applyHostname(key: string, row: HostnameRow | null, renamed: Set<AppRoute>): void {
     const before = this.#hostnames.get(key);
     if (before !== undefined) {
       before.hostnames--;
@@ -115,94 +109,136 @@ export class RouteTable {
     if (isPattern(key)) this.#patterns++;
   }
 
-  #app(id: string): AppEntry {
+  #app(id: string): AppRoute {
     let app = this.#apps.get(id);
     if (app === undefined) {
-      app = { route: new AppRoute(id), machines: new Set(), hostnames: 0 };
+      app = new AppRoute(id);
       this.#apps.set(id, app);
     }
     return app;
   }
 
-  #applyMachine(key: string, row: MachineRow | null, touched: Set<AppEntry>): void {
+  #applyMachine(key: string, row: MachineRow | null, touched: Set<AppRoute>): void {
     const before = this.#machines.get(key);
     if (row === null || row.state === "destroyed") {
       if (before === undefined) return;
       this.#machines.delete(key);
-      before.app.machines.delete(before);
-      for (const backend of before.ports.values()) backend.retire();
+      this.#shapes.drop(before.shape);
+      for (const backend of listOf(before.backends)) backend.retire();
+      before.app.remove(before);
       touched.add(before.app);
       return;
     }
     const app = this.#app(row.app_id);
-    const { id, region, state, cordoned, address4, started_at_ms } = row;
-    const slim = { id, region, state, cordoned, address4, started_at_ms };
-    const ports = this.#backends(row, before);
-    if (before !== undefined && before.app !== app) {
-      before.app.machines.delete(before);
+    const machine = before ?? new MachineEntry(row.id, this.#name(row.host_id), app, NO_SERVICES);
+    if (before === undefined) this.#machines.set(key, machine);
+    else if (before.app !== app) {
       touched.add(before.app);
+      before.app.remove(before);
     }
-    const portsSoon = row.state === "starting"
-      ? row.services.flatMap((service) => service.ports.map(({ port }) => port))
-      : NONE;
-    const entry = before ?? { app, row: slim, ports, portsSoon };
-    Object.assign(entry, { app, row: slim, ports, portsSoon });
-    this.#machines.set(key, entry);
-    app.machines.add(entry);
+    if (machine.at === -1) app.add(machine);
     touched.add(app);
-  }
 
-  /** Backends of the row's services; those at the same address and port, in the same run, stay what they were. */
-  #backends(row: MachineRow, before: MachineEntry | undefined): Map<number, Backend> {
-    const ports = new Map<number, Backend>();
+    const wasStarted = before === undefined || before.state === "started";
+    const sameRun = machine.startedAtMs === row.started_at_ms;
+    const shape = this.#shapes.take(row.services);
+    this.#shapes.drop(machine.shape);
+    machine.shape = shape;
+    machine.region = this.#name(row.region);
+    machine.state = this.#name(row.state) as MachineState;
+    machine.cordoned = row.cordoned;
+    machine.healthy = row.healthy !== false;
+    if (machine.state !== "started") machine.leaving = false;
     // IPv6 alone is what an edge by itself may be given.
     const address = row.address4 ?? row.address6;
-    if (row.state === "started" && address !== null) {
-      const sameRun = before?.row.started_at_ms === row.started_at_ms;
-      for (const service of row.services) {
-        let backend: Backend | undefined;
-        for (const old of before?.ports.values() ?? []) {
-          if (sameRun && old.address === address && old.port === service.internal_port) backend = old;
-        }
+    if (machine.address !== address) machine.address = address;
+    machine.startedAtMs = row.started_at_ms;
+    this.#connect(machine, sameRun, wasStarted);
+  }
+
+  #name(name: string): string {
+    const known = this.#names.get(name);
+    if (known !== undefined) return known;
+    this.#names.set(name, name);
+    return name;
+  }
+
+  /** Makes the backends of a started machine; one that did not change keeps its connections and counts. */
+  #connect(machine: MachineEntry, sameRun: boolean, wasStarted: boolean): void {
+    const old = listOf(machine.backends);
+    const made: Backend[] = [];
+    const { address, shape } = machine;
+    if (machine.state === "started" && address !== null) {
+      for (const { internal_port: port, concurrency } of shape.services) {
+        // Two services may lead to one port inside the VM: it has one load.
+        let backend = made.find((each) => each.port === port);
         if (backend === undefined) {
-          backend = new Backend(row.id, row.region, address, service.internal_port);
-          backend.warmUntilMs = this.#warmUntilMs(row, before);
+          if (sameRun) backend = old.find((each) => each.port === port && each.address === address);
+          if (backend === undefined) {
+            backend = new Backend(machine.id, machine.region, address, port);
+            backend.warmUntilMs = this.#warmUntilMs(machine, wasStarted);
+          }
+          made.push(backend);
         }
-        backend.softLimit = service.concurrency.soft_limit;
-        backend.hardLimit = service.concurrency.hard_limit ?? Infinity;
-        for (const { port } of service.ports) ports.set(port, backend);
+        backend.softLimit = concurrency.soft_limit;
+        backend.hardLimit = concurrency.hard_limit ?? Infinity;
       }
     }
-    const kept = new Set(ports.values());
-    for (const old of before?.ports.values() ?? []) if (!kept.has(old)) old.retire();
-    return ports;
+    for (const each of old) if (!made.includes(each)) each.retire();
+    machine.backends = null;
+    for (const each of made.reverse()) {
+      each.sibling = machine.backends;
+      machine.backends = each;
+    }
   }
 
   /** A start that happens before our eyes counts from now, whatever the worker's clock says. */
-  #warmUntilMs(row: MachineRow, before: MachineEntry | undefined): number {
-    const seen = before !== undefined && before.row.state !== "started";
-    const ageMs = seen || row.started_at_ms === null ? 0 : this.#options.wallMs() - row.started_at_ms;
+  #warmUntilMs(machine: MachineEntry, wasStarted: boolean): number {
+    const { startedAtMs } = machine;
+    const ageMs = !wasStarted || startedAtMs === null ? 0 : this.#options.wallMs() - startedAtMs;
     return this.#options.nowMs() + START_GRACE_MS - Math.max(0, ageMs);
   }
 
-  #rebuild(app: AppEntry): void {
-    const services = app.route.services;
-    for (const service of services.values()) {
-      service.near = [];
-      service.far = [];
-      service.starting = 0;
-    }
+  /** Makes an app's lists anew. Also to be called after a change of `MachineEntry.leaving`. */
+  rebuild(app: AppRoute): void {
+    for (const service of app.services.values()) service.clear();
     for (const machine of app.machines) {
-      if (machine.row.cordoned) continue;
-      for (const port of machine.portsSoon) app.route.service(port).starting++;
-      for (const [port, backend] of machine.ports) {
-        const service = app.route.service(port);
-        if (machine.row.region === this.#options.region) service.near.push(backend);
-        else service.far.push(backend);
+      if (!machine.inRotation) continue;
+      for (const { port, service } of machine.shape.ports) {
+        this.#place(machine, app.service(port), machine.shape.services[service]!);
       }
     }
-    for (const service of services.values()) service.waiters.wakeAll();
+    for (const service of app.services.values()) service.waiting?.wakeAll();
   }
+
+  #place(machine: MachineEntry, route: ServiceRoute, service: Service): void {
+    switch (machine.state) {
+      case "starting":
+        route.starting++;
+        break;
+      case "stopped":
+      case "suspended":
+        if (service.auto_start_machines !== false) route.startable++;
+        break;
+      case "started": {
+        const backend = machine.backend(service.internal_port);
+        if (backend === null) break;
+        if (!machine.healthy) route.unhealthy++;
+        else if (machine.region === this.#options.region) route.near.push(backend);
+        else {
+          const pool = route.far.find(({ region }) => region === machine.region);
+          if (pool === undefined) route.far.push({ region: machine.region, backends: [backend] });
+          else pool.backends.push(backend);
+        }
+      }
+    }
+  }
+}
+
+function listOf(first: Backend | null): Backend[] {
+  const all: Backend[] = [];
+  for (let each = first; each !== null; each = each.sibling) all.push(each);
+  return all;
 }
 
 function isPattern(hostname: string): boolean {

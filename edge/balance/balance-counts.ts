@@ -1,0 +1,53 @@
+/** What balancing counts, and the metrics made of it when somebody asks. */
+import { Counter, Gauge, type Registry } from "prom-client";
+import type { Backend } from "../routes/backend.ts";
+
+export class BalanceCounts {
+  /** Requests that wait for a machine. */
+  waiting = 0;
+  /** By what they were for. */
+  readonly ejections = new Map<string, number>();
+  /** Machines that stayed although they failed, because half of their service was ejected. */
+  ejectionsSpared = 0;
+  probesAnswered = 0;
+  probesFailed = 0;
+  /** Machines passed over now. */
+  readonly ejected = new Set<Backend>();
+
+  register(registry: Registry): void {
+    const registers = [registry];
+    const counter = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) =>
+      new Counter({
+        name,
+        help,
+        labelNames: label === "" ? [] : [label],
+        registers,
+        collect() {
+          this.reset();
+          for (const [value, count] of read()) this.inc(label === "" ? {} : { [label]: value }, count);
+        },
+      });
+    const gauge = (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      });
+    gauge("godwit_edge_waiting", "Requests that wait for a machine.", () => this.waiting);
+    gauge("godwit_edge_ejected", "Machines passed over because they could not be reached.", () => {
+      for (const backend of this.ejected) if (backend.retired) this.ejected.delete(backend);
+      return this.ejected.size;
+    });
+    counter("godwit_edge_ejections_count", "Machines passed over.", "reason", () => this.ejections);
+    counter("godwit_edge_ejections_spared_count", "Not passed over: half of the service was.", "", () => [
+      ["", this.ejectionsSpared],
+    ]);
+    counter("godwit_edge_probes_count", "Requests that tried a machine passed over.", "outcome", () => [
+      ["answered", this.probesAnswered],
+      ["failed", this.probesFailed],
+    ]);
+  }
+}
