@@ -7,6 +7,7 @@
  */
 import { type Steering, steeringField } from "../balance/steering.ts";
 import { BYTE_CLASS, SP, TARGET, TOKEN } from "./byte-class.ts";
+import { ConnectionOptions } from "./connection-options.ts";
 import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
 import { hostName } from "./host-name.ts";
 import type { Limits } from "./limits.ts";
@@ -100,10 +101,10 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
   let kept = "", plain = "";
   let runStart = versionEnd + 2;
   let hostValue: string | null = null;
-  let hasLength = false, chunked = false, wantsUpgrade = false, wantsClose = false, wantsKeepAlive = false;
+  let hasLength = false, chunked = false;
   let expects = false;
   let upgrade: string | null = null;
-  let listed: Set<string> | null = null;
+  let connection: ConnectionOptions | null = null;
 
   cursor.begin(text, runStart);
   while (cursor.next < text.length) {
@@ -139,12 +140,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         break;
       case "connection":
       case "proxy-connection":
-        eachListMember(cursor.value, (member) => {
-          if (member === "close") wantsClose = true;
-          else if (member === "keep-alive") wantsKeepAlive = true;
-          else if (member === "upgrade") wantsUpgrade = true;
-          else (listed ??= new Set()).add(member);
-        });
+        (connection ??= new ConnectionOptions()).add(cursor.value);
         break;
       case "upgrade":
         upgrade = upgrade === null ? cursor.value : `${upgrade}, ${cursor.value}`;
@@ -215,10 +211,14 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
     kept = `Host: ${host}${named === "" ? "" : `:${named}`}\r\n${kept}`;
   }
 
-  head.keepAlive = !wantsClose && (head.minor === 1 || wantsKeepAlive);
-  if (wantsUpgrade && upgrade !== null && head.minor === 1 && !head.hasBody && mayUpgradeTo(upgrade)) {
+  head.keepAlive = connection?.close !== true && (head.minor === 1 || connection?.keepAlive === true);
+  if (
+    connection?.upgrade === true && upgrade !== null && head.minor === 1 && !head.hasBody &&
+    mayUpgradeTo(upgrade)
+  ) {
     head.upgrade = upgrade;
   }
+  const listed = connection?.listed ?? null;
   head.fields = listed === null ? kept : withoutFields(kept, endToEnd(listed));
   return head;
 }

@@ -3,7 +3,8 @@
  * the client gets the lines that say where the message ends in one form, whatever tabs, spaces or zeros they came with.
  */
 import { BYTE_CLASS, DIGIT, SP, VALUE } from "./byte-class.ts";
-import { eachListMember, FieldCursor, withoutFields } from "./field-cursor.ts";
+import { ConnectionOptions } from "./connection-options.ts";
+import { FieldCursor, withoutFields } from "./field-cursor.ts";
 import { decimal, hasLeadingZero } from "./request-head.ts";
 
 /** The body ends with the connection. */
@@ -48,9 +49,9 @@ export function parseResponseHead(text: string): ResponseHead | string {
 
   let kept = "", plain = "";
   let runStart = at + 2;
-  let hasLength = false, chunked = false, wantsClose = false, wantsKeepAlive = false, wantsUpgrade = false;
+  let hasLength = false, chunked = false;
   let upgrade: string | null = null;
-  let listed: Set<string> | null = null;
+  let connection: ConnectionOptions | null = null;
 
   cursor.begin(text, runStart);
   while (cursor.next < text.length) {
@@ -79,12 +80,7 @@ export function parseResponseHead(text: string): ResponseHead | string {
         break;
       case "connection":
       case "proxy-connection":
-        eachListMember(cursor.value, (member) => {
-          if (member === "close") wantsClose = true;
-          else if (member === "keep-alive") wantsKeepAlive = true;
-          else if (member === "upgrade") wantsUpgrade = true;
-          else (listed ??= new Set()).add(member);
-        });
+        (connection ??= new ConnectionOptions()).add(cursor.value);
         break;
       case "upgrade":
         upgrade = cursor.value;
@@ -110,10 +106,10 @@ export function parseResponseHead(text: string): ResponseHead | string {
 
   if (hasLength && chunked) return "Content-Length and Transfer-Encoding are both there";
   if (chunked) head.length = CHUNKED;
-  if (wantsUpgrade || head.status === 101) head.upgrade = upgrade;
-  head.keepAlive = !wantsClose && (minor === 1 || wantsKeepAlive);
-  if (listed !== null) {
-    const names: Set<string> = listed;
+  if (connection?.upgrade === true || head.status === 101) head.upgrade = upgrade;
+  head.keepAlive = connection?.close !== true && (minor === 1 || connection?.keepAlive === true);
+  const names = connection?.listed ?? null;
+  if (names !== null) {
     for (const name of ["content-length", "transfer-encoding", "date"]) names.delete(name);
     kept = withoutFields(kept, names);
   }
