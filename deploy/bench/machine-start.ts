@@ -25,6 +25,7 @@ import {
   scriptOf,
   startByHand,
 } from "./hand-run.ts";
+import { wholeNumber } from "./options.ts";
 import { type OwnStack, withOwnStack } from "./own-stack.ts";
 import { alternate, median, ratioOf } from "./rounds.ts";
 
@@ -53,16 +54,7 @@ function readOptions(options: string[]): { rounds: number; portBase: number | nu
     args: options,
     options: { rounds: { type: "string" }, "port-base": { type: "string" } },
   });
-  const rounds = Number(values.rounds ?? ROUNDS_DEFAULT);
-  if (!Number.isInteger(rounds) || rounds < 1) {
-    throw new GodwitError(
-      "bench.invalid_option",
-      `--rounds must be a whole number from 1, not ${values.rounds}`,
-      {
-        fault: "client",
-      },
-    );
-  }
+  const rounds = wholeNumber("rounds", values.rounds, ROUNDS_DEFAULT);
   return { rounds, portBase: values["port-base"] === undefined ? null : Number(values["port-base"]) };
 }
 

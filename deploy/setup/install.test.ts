@@ -65,6 +65,16 @@ describe("installMissing()", () => {
   });
 });
 
+test("missingPackages() wants the peers for benchmarks alone, and nothing else for them", () => {
+  const names = (wanted: { forCheck: boolean; forBench?: boolean }) =>
+    missingPackages({ ...wanted, which: () => null }).map((p) => p.name);
+  expect(names({ forCheck: false })).not.toContain("haproxy");
+  expect(names({ forCheck: true })).toContain("curl");
+  expect(names({ forCheck: true })).not.toContain("wrk");
+  expect(names({ forCheck: false, forBench: true })).toContain("haproxy");
+  expect(names({ forCheck: false, forBench: true })).not.toContain("redis-server");
+});
+
 describe("installPackages()", () => {
   test("installs a service without starting or enabling it, and leaves /boot alone", async () => {
     if (process.getuid?.() !== 0) return console.log("skipped: a throwaway system needs root");

@@ -1,7 +1,7 @@
 /** Installs the Debian packages that are missing, as a good guest does: nothing starts, nothing is enabled, /boot is untouched. */
 import { existsSync } from "node:fs";
 import { GodwitError } from "../../control/contract/errors.ts";
-import { listPackages, missingPackages, type Package, pathWithSbin, whichCommand } from "./packages.ts";
+import { listPackages, missingPackages, type Package, type PackagesFor, pathWithSbin, whichCommand } from "./packages.ts";
 import { disableCommands, enabledServices, keepServicesOff, newlyEnabled } from "./services.ts";
 
 /** How long apt may wait for another apt or dpkg to finish. */
@@ -11,8 +11,7 @@ const APT_CALL_MS_MAX = 20 * 60_000;
 const ERROR_TAIL_CHARACTERS = 1_500;
 const STALE_LISTS = /\b404\b|Failed to fetch|Unable to fetch/;
 
-export interface InstallOptions {
-  readonly forCheck: boolean;
+export interface InstallOptions extends PackagesFor {
   /** Where false, what is missing is an error that lists it. */
   readonly mayInstall: boolean;
   /** Says what goes on, one line a call. */
@@ -24,7 +23,7 @@ export interface InstallOptions {
 /** Resolves to what was installed. Throws `setup.packages_missing` where it may or can not install. */
 export async function installMissing(options: InstallOptions): Promise<readonly Package[]> {
   const which = options.which ?? whichCommand;
-  const missing = missingPackages({ forCheck: options.forCheck, which });
+  const missing = missingPackages({ ...options, which });
   if (missing.length === 0) return [];
   const obstacle = obstacleToInstalling(options.mayInstall);
   if (obstacle !== null) {
@@ -40,7 +39,7 @@ export async function installMissing(options: InstallOptions): Promise<readonly 
     `installing ${missing.length} Debian packages, their services kept off:\n${listPackages(missing)}`,
   );
   await installPackages(missing.map((p) => p.name));
-  const still = missingPackages({ forCheck: options.forCheck, which });
+  const still = missingPackages({ ...options, which });
   if (still.length > 0) {
     throw new GodwitError(
       "setup.package_without_command",

@@ -7,6 +7,8 @@ export interface Package {
   readonly proof: string;
   /** `check` alone needs it (tests and end-to-end tests). */
   readonly onlyForCheck?: true;
+  /** `bench` alone needs it (peers and load clients). */
+  readonly onlyForBench?: true;
 }
 
 export const PACKAGES: readonly Package[] = [
@@ -26,6 +28,12 @@ export const PACKAGES: readonly Package[] = [
   { name: "busybox-static", proof: "busybox", why: "the program inside of test images", onlyForCheck: true },
   { name: "cpio", proof: "cpio", why: "reads the initramfs that the tests made", onlyForCheck: true },
   { name: "curl", proof: "curl", why: "end-to-end tests ask through it", onlyForCheck: true },
+  { name: "nginx", proof: "nginx", why: "peer of the edge, and the backend of both", onlyForBench: true },
+  { name: "haproxy", proof: "haproxy", why: "peer of the edge", onlyForBench: true },
+  { name: "caddy", proof: "caddy", why: "peer of the edge, for reference", onlyForBench: true },
+  { name: "wrk", proof: "wrk", why: "HTTP/1.1 load", onlyForBench: true },
+  { name: "nghttp2-client", proof: "h2load", why: "HTTP/2 load", onlyForBench: true },
+  { name: "openssl", proof: "openssl", why: "the certificate that all proxies show", onlyForBench: true },
 ];
 
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -36,13 +44,23 @@ export function pathWithSbin(path: string | undefined): string {
   return [...given, ...FOLDERS.filter((folder) => !given.includes(folder))].join(":");
 }
 
+export interface PackagesFor {
+  readonly forCheck: boolean;
+  /** Only what the benchmarks need, and nothing of the rest. */
+  readonly forBench?: boolean;
+}
+
 /** The packages whose proof is not found. `which` is passed in so that the decision can be tested. */
 export function missingPackages(
-  options: { readonly forCheck: boolean; readonly which: (command: string) => string | null },
+  options: PackagesFor & { readonly which: (command: string) => string | null },
 ): Package[] {
-  return PACKAGES.filter((p) =>
-    (options.forCheck || p.onlyForCheck !== true) && options.which(p.proof) === null
-  );
+  return PACKAGES.filter((p) => isFor(p, options) && options.which(p.proof) === null);
+}
+
+function isFor(p: Package, { forCheck, forBench }: PackagesFor): boolean {
+  if (forBench === true) return p.onlyForBench === true;
+  if (forCheck && p.onlyForCheck === true) return true;
+  return p.onlyForCheck !== true && p.onlyForBench !== true;
 }
 
 export function whichCommand(command: string): string | null {
