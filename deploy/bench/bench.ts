@@ -6,7 +6,7 @@ export interface Bench {
   /** One line: what is measured against what. */
   readonly summary: string;
   /** Resolves to the fields of the last line; `ratio` where there is a peer. */
-  run(options: string[], say: (line: string) => void): Promise<{ readonly ratio?: number }>;
+  run(options: string[], say: (line: string) => void): Promise<object>;
 }
 
 export interface MachineInfo {

@@ -6,6 +6,7 @@ import { type Bench, describeMachine, readMachineInfo } from "./bench.ts";
 /** Each lies in NAME.ts and exports `bench`. */
 const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   "machine-start": () => import("./machine-start.ts"),
+  relay: () => import("./relay.ts"),
   route: () => import("./route.ts"),
 };
 

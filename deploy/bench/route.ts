@@ -24,9 +24,13 @@ export const bench: Bench = {
     const rounds = wholeNumber("rounds", values.rounds, ROUNDS_DEFAULT);
     const machines = wholeNumber("machines", values.machines, MACHINES_DEFAULT);
     if (machines % 2_000 !== 0) {
-      throw new GodwitError("bench.invalid_option", `--machines must be a multiple of 2,000, not ${machines}`, {
-        fault: "client",
-      });
+      throw new GodwitError(
+        "bench.invalid_option",
+        `--machines must be a multiple of 2,000, not ${machines}`,
+        {
+          fault: "client",
+        },
+      );
     }
     const measures: TableMeasure[] = [];
     for (let round = 0; round < rounds; round++) {

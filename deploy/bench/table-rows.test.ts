@@ -25,8 +25,11 @@ test("tableRows() are rows that the contract takes, under their keys", () => {
 });
 
 test("tableRows() may stand at one address", () => {
-  const at = { address4: "127.0.0.1", port: 99 };
-  const rows = [...tableRows(planOfHosts(1), () => at)];
+  const at = () => ({ address4: "127.0.0.1", port: 99 });
+  const rows = [...tableRows(planOfHosts(1), { at, servicePorts: [8_080, 8_443] })];
   expect(rows.map(({ table }) => table)).toEqual(["apps", "hostnames", "machines"]);
-  expect(rows[2]!.row).toMatchObject({ address4: "127.0.0.1", services: [{ internal_port: 99 }] });
+  expect(rows[2]!.row).toMatchObject({
+    address4: "127.0.0.1",
+    services: [{ internal_port: 99, ports: [{ port: 8_080 }, { port: 8_443 }] }],
+  });
 });

@@ -41,13 +41,20 @@ export function hostOf(size: ServiceSize, index: number): string {
   return `app-${index}-of-${size}.bench.example`;
 }
 
-/** Where a machine's app listens; the machine is told by its number. */
-export type Placement = (machine: number) => { address4: string; port: number };
+/** Where machines' apps listen, and the ports that listeners stand for. */
+export interface Placement {
+  /** @param machine its number, from 0 */
+  at(machine: number): { address4: string; port: number };
+  readonly servicePorts: readonly number[];
+}
 
-const spread: Placement = (machine) => ({
-  address4: `10.${(machine >> 16) & 255}.${(machine >> 8) & 255}.${machine & 255}`,
-  port: 8_080,
-});
+const spread: Placement = {
+  at: (machine) => ({
+    address4: `10.${(machine >> 16) & 255}.${(machine >> 8) & 255}.${machine & 255}`,
+    port: 8_080,
+  }),
+  servicePorts: [SERVICE_PORT],
+};
 
 export function* tableRows(plan: TablePlan, placement: Placement = spread): Generator<Row> {
   let app = 0;
@@ -60,7 +67,7 @@ export function* tableRows(plan: TablePlan, placement: Placement = spread): Gene
       const hostname = hostOf(size, index);
       yield { table: "hostnames", key: hostname, row: { hostname, app_id: id } };
       for (let i = 0; i < size; i++) {
-        const row = machineRow(machine, id, placement(machine));
+        const row = machineRow(machine, id, placement);
         machine++;
         yield { table: "machines", key: `${row.host_id}/${row.id}`, row };
       }
@@ -72,7 +79,8 @@ function appRow(id: string, name: string): AppRow {
   return { id, name, org_id: hex(1, 20), org_slug: "bench", services: [] };
 }
 
-function machineRow(machine: number, app: string, at: { address4: string; port: number }): MachineRow {
+function machineRow(machine: number, app: string, placement: Placement): MachineRow {
+  const { address4, port } = placement.at(machine);
   return {
     id: hex(machine, 14),
     app_id: app,
@@ -81,12 +89,12 @@ function machineRow(machine: number, app: string, at: { address4: string; port: 
     release_id: hex(2, 20),
     state: "started",
     cordoned: false,
-    address4: at.address4,
+    address4,
     address6: null,
     services: [{
       protocol: "tcp",
-      internal_port: at.port,
-      ports: [{ port: SERVICE_PORT, handlers: ["http"], force_https: false }],
+      internal_port: port,
+      ports: placement.servicePorts.map((port) => ({ port, handlers: ["http"], force_https: false })),
       concurrency: { type: "requests", soft_limit: 10_000, hard_limit: null },
     }],
     started_at_ms: 1,

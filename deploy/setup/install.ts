@@ -1,7 +1,14 @@
 /** Installs the Debian packages that are missing, as a good guest does: nothing starts, nothing is enabled, /boot is untouched. */
 import { existsSync } from "node:fs";
 import { GodwitError } from "../../control/contract/errors.ts";
-import { listPackages, missingPackages, type Package, type PackagesFor, pathWithSbin, whichCommand } from "./packages.ts";
+import {
+  listPackages,
+  missingPackages,
+  type Package,
+  type PackagesFor,
+  pathWithSbin,
+  whichCommand,
+} from "./packages.ts";
 import { disableCommands, enabledServices, keepServicesOff, newlyEnabled } from "./services.ts";
 
 /** How long apt may wait for another apt or dpkg to finish. */

@@ -10,7 +10,15 @@ import type { RowChange } from "../../../edge/routes/route-table.ts";
 import { pick } from "../../../edge/request/pick.ts";
 import { median } from "../rounds.ts";
 import { seededRandom } from "../seeded-random.ts";
-import { hostOf, planOf, REGION, SERVICE_PORT, SERVICE_SIZES, type ServiceSize, tableRows } from "../table-rows.ts";
+import {
+  hostOf,
+  planOf,
+  REGION,
+  SERVICE_PORT,
+  SERVICE_SIZES,
+  type ServiceSize,
+  tableRows,
+} from "../table-rows.ts";
 import type { TablePlan } from "../table-rows.ts";
 import { type Draw, uniform, zipf } from "./draws.ts";
 
@@ -135,7 +143,7 @@ function decisions(table: RouteTable, plan: TablePlan): Record<string, number> {
 }
 
 function freshString(text: string): string {
-  return Buffer.from(text, "latin1").latin1Slice();
+  return Buffer.from(text, "latin1").toString("latin1");
 }
 
 /** @returns microseconds for one decision */
@@ -148,6 +156,8 @@ function decide(table: RouteTable, hosts: readonly string[], random: () => numbe
     if (service !== undefined && typeof pick(service, nowMs, random) !== "string") picked++;
   }
   const us = (Bun.nanoseconds() - from) / 1_000 / hosts.length;
-  if (picked !== hosts.length) throw new Error(`${hosts.length - picked} of ${hosts.length} found no machine`);
+  if (picked !== hosts.length) {
+    throw new Error(`${hosts.length - picked} of ${hosts.length} found no machine`);
+  }
   return us;
 }
