@@ -5,6 +5,7 @@
  * The host names that are looked up are fresh strings, made of bytes as the relay makes them: a string that had been a
  * key of the map would bring its hash along.
  */
+import { RegionDistances } from "../../../edge/balance/region-distance.ts";
 import { RouteTable } from "../../../edge/routes/route-table.ts";
 import type { RowChange } from "../../../edge/routes/route-table.ts";
 import { pick } from "../../../edge/request/pick.ts";
@@ -27,6 +28,7 @@ const BATCH_ROWS = 1_000;
 const DECISIONS_PER_BATCH = 20_000;
 const BATCHES = 15;
 const SEED = 1;
+const distances = new RegionDistances();
 
 export interface TableMeasure {
   readonly machines: number;
@@ -153,7 +155,7 @@ function decide(table: RouteTable, hosts: readonly string[], random: () => numbe
   const from = Bun.nanoseconds();
   for (const host of hosts) {
     const service = table.find(host)?.services.get(SERVICE_PORT);
-    if (service !== undefined && typeof pick(service, nowMs, random) !== "string") picked++;
+    if (service !== undefined && typeof pick(service, distances, nowMs, random) !== "string") picked++;
   }
   const us = (Bun.nanoseconds() - from) / 1_000 / hosts.length;
   if (picked !== hosts.length) {
