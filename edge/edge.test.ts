@@ -1,5 +1,6 @@
 /** A request from a client's socket to a machine's and back, with a real Redis in between for the routes. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import type { ClientConnection } from "./relay/client-connection.ts";
 import { RawClient, startRawUpstream, startTestEdge, type TestEdge, until } from "./edge.fixture.ts";
 
 let t: TestEdge;
@@ -57,7 +58,7 @@ test(
     const client = await RawClient.open(own.port);
     client.socket.pause();
     await until(() => own.edge.relay.clients.size === 1);
-    const [connection] = own.edge.relay.clients;
+    const [connection] = own.edge.relay.clients as Set<ClientConnection>;
     const [backend] = own.edge.routes.find("slow.test")!.services.get(80)!.near;
     let sent = 0;
     while (connection!.outbox.empty) {

@@ -4,6 +4,8 @@ import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
 import { BalanceCounts } from "./balance/balance-counts.ts";
 import { adminPages } from "./admin/admin-pages.ts";
+import { ChooseProtocol } from "./http2/choose-protocol.ts";
+import { FrontConnection } from "./http2/front-connection.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
@@ -157,8 +159,8 @@ export class Edge {
     const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
     await Promise.race([caughtUp, late]);
     this.deadlines.start(loopClock);
-    for (const { address, port, service_port } of config.listeners) {
-      await this.#listen(address, port, { servicePort: service_port, admin: false });
+    for (const { address, port, service_port, h2c } of config.listeners) {
+      await this.#listen(address, port, { servicePort: service_port, admin: false, h2c: h2c ?? false });
     }
     if (config.admin !== null) {
       await this.#listen(config.admin.address, config.admin.port, { servicePort: 0, admin: true });
@@ -167,7 +169,9 @@ export class Edge {
   }
 
   async #listen(address: string, port: number, info: ListenerInfo): Promise<void> {
-    const accept = () => new ClientConnection(this.relay, info);
+    const http1 = () => new ClientConnection(this.relay, info);
+    const http2 = () => new FrontConnection(this.relay, info);
+    const accept = info.h2c === true ? () => new ChooseProtocol(this.relay, http1, http2) : http1;
     this.#listeners.push(await this.#runtime.sockets.listen({ address, port }, accept));
   }
 

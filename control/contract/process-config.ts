@@ -86,6 +86,8 @@ export const EdgeListener = z.object({
   port: Port,
   /** The port of `Service.ports` that this listener stands for (80 behind 8080, say). */
   service_port: Port,
+  /** HTTP/2 without TLS, for clients that begin with its preface (RFC 9113 section 3.3). */
+  h2c: z.boolean().optional(),
 });
 export type EdgeListener = z.infer<typeof EdgeListener>;
 

@@ -219,7 +219,8 @@ export class BodyReader {
   }
 }
 
-function isTrailer(line: string): boolean {
+/** @param line `name:value` without its line end */
+export function isTrailer(line: string): boolean {
   cursor.begin(line + "\r\n", 0);
   if (!cursor.advance()) return false;
   if (cursor.name !== null && (cursor.name.startsWith("fly-") || cursor.name.startsWith("x-forwarded-"))) {

@@ -12,7 +12,7 @@ import { withoutFields } from "./field-cursor.ts";
 import { HeadScanner, NEED_MORE, REFUSED } from "./head-scanner.ts";
 import { Outbox } from "./outbox.ts";
 import { BAD_CHUNK, BODY_TOO_LARGE, type Refusal, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS } from "./refusal.ts";
-import type { ListenerInfo, RelayContext } from "./relay-context.ts";
+import type { Client, ListenerInfo, RelayContext } from "./relay-context.ts";
 import { parseRequestHead, RequestHead } from "./request-head.ts";
 import { CHUNKED, type ResponseHead, UNTIL_CLOSE } from "./response-head.ts";
 import { reasonOf } from "./status.ts";
@@ -23,7 +23,7 @@ const CLIENT_GONE = 499;
 const JOIN_BYTES_MAX = 16_384;
 const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 
-export class ClientConnection implements Downstream, SocketEvents, Timed {
+export class ClientConnection implements Client, Downstream, SocketEvents, Timed {
   readonly protocol = "1.1";
   readonly serverName: string | null = null;
   forwardedFields = "";

@@ -1,7 +1,6 @@
 /** What the relay's connections need from the edge that owns them. The stages of a request live behind `handler`. */
 import type { Exchange } from "../request/exchange.ts";
 import type { SocketPort } from "../runtime/socket-port.ts";
-import type { ClientConnection } from "./client-connection.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { Limits } from "./limits.ts";
 import type { Refusal } from "./refusal.ts";
@@ -43,11 +42,20 @@ export interface RelayHandler {
   responseFields(exchange: Exchange, hasDate: boolean): string;
 }
 
+/** A client's connection, whatever it speaks. */
+export interface Client {
+  /** A request is being read or answered, or the client has not taken all of its answer. */
+  readonly busy: boolean;
+  /** The edge stops: no request after those that run. */
+  closeIfIdle(): void;
+  close(): void;
+}
+
 export interface RelayContext {
   readonly limits: Limits;
   readonly sockets: SocketPort;
   readonly deadlines: Deadlines;
-  readonly clients: Set<ClientConnection>;
+  readonly clients: Set<Client>;
   readonly handler: RelayHandler;
   /** Milliseconds on a clock that never goes back. */
   nowMs(): number;
@@ -61,4 +69,6 @@ export interface ListenerInfo {
   readonly servicePort: number;
   /** Serves the edge's own pages instead of apps. */
   readonly admin: boolean;
+  /** HTTP/2 without TLS for clients that begin with its preface (RFC 9113 section 3.3). */
+  readonly h2c?: boolean;
 }

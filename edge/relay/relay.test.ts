@@ -1,6 +1,7 @@
 /** Bytes in, bytes out: the edge between raw sockets, where it is seen what a well-behaved client or server would hide. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
+import type { ClientConnection } from "./client-connection.ts";
 import {
   RawClient,
   type RawUpstream,
@@ -334,7 +335,7 @@ describe("relay", () => {
     const client = await RawClient.open(t.port);
     client.socket.end(get(host));
     await until(() => upstream.connections[0]?.text.endsWith("\r\n\r\n") ?? false);
-    const connection = [...t.edge.relay.clients].at(-1)!;
+    const connection = [...t.edge.relay.clients as Set<ClientConnection>].at(-1)!;
     await until(() => connection.deadlineMs < Infinity);
     const machine = upstream.connections[0]!.socket;
     machine.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
@@ -474,7 +475,10 @@ describe("relay", () => {
     });
     // What lies in kernel buffers on the way is not the edge's; a full body would be 200 MB.
     expect(sent).toBeLessThan(40_000_000);
-    const held = [...t.edge.relay.clients].reduce((sum, each) => sum + each.outbox.bytes, 0);
+    const held = [...t.edge.relay.clients as Set<ClientConnection>].reduce(
+      (sum, each) => sum + each.outbox.bytes,
+      0,
+    );
     expect(held).toBeLessThanOrEqual(1_048_576);
     let got = 0;
     client.socket.removeAllListeners("data");
@@ -510,7 +514,7 @@ describe("relay", () => {
     client.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: ${size}\r\n\r\n`);
     await until(() => upstream.connections.length === 1 && seen > 0);
     client.socket.write(Buffer.alloc(size, 99));
-    const connection = [...t.edge.relay.clients].at(-1)!;
+    const connection = [...t.edge.relay.clients as Set<ClientConnection>].at(-1)!;
     await until(async () => {
       const before = connection.deadlineMs;
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -3,6 +3,7 @@
  * prom-client reads those when somebody asks: looking up labels on each request would cost more than the routing.
  */
 import { Counter, Gauge, Registry } from "prom-client";
+import { HTTP2_LIMITS } from "../http2/flood-guard.ts";
 import { CountedApps } from "./app-counts.ts";
 import type { Exchange } from "./exchange.ts";
 import { bucketOf, family, Histogram, type Sample } from "./histogram.ts";
@@ -14,7 +15,12 @@ export interface MetricSources {
 }
 
 /** Bounds that are met without a refusal; on the page from the start, so that a rate can be taken. */
-const LIMITS_MET = ["interim_responses", "linger_bytes", "upstream_idle_connections"];
+const LIMITS_MET = [
+  "interim_responses",
+  "linger_bytes",
+  "upstream_idle_connections",
+  ...HTTP2_LIMITS.map((kind) => `http2_${kind}`),
+];
 
 export class Metrics {
   readonly registry = new Registry();

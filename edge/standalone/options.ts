@@ -21,6 +21,7 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   --soft-limit N             requests a machine should have at once (default 20)
   --hard-limit N             requests a machine may have at once (default: no limit)
   --h2-backend               speak HTTP/2 with prior knowledge to the upstreams
+  --h2c                      take HTTP/2 without TLS from clients that begin with its preface
   --rows FILE                a routing state, one row a line (control/contract/rows.ts)
   --region CODE              the edge's region (default loc)
   --admin ADDRESS:PORT       /healthz, /metrics, /replica, /routes; loopback
@@ -36,6 +37,7 @@ const OPTIONS = {
   "soft-limit": { type: "string" },
   "hard-limit": { type: "string" },
   "h2-backend": { type: "boolean" },
+  h2c: { type: "boolean" },
   rows: { type: "string" },
   region: { type: "string" },
   admin: { type: "string" },
@@ -62,7 +64,7 @@ function parse(argv: readonly string[]) {
 export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
   const listeners = (options.from ?? []).map((text): EdgeListener => {
     const { address, port } = addressAndPort("--from", text);
-    return { address, port, service_port: port };
+    return { address, port, service_port: port, ...(options.h2c ? { h2c: true } : {}) };
   });
   if (listeners.length === 0) throw invalid("--from is missing");
   const upstreams = options.to ?? [];
