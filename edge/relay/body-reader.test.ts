@@ -49,6 +49,9 @@ describe("body reader", () => {
     expect(trailers).toEqual(["grpc-status: 0", "X-Sum:  1 "]);
     expect(reader.invalid).toBe(true);
   });
+  test("takes chunks of up to 2 GiB", () => {
+    expect(chunked("7fffffff\r\na")).toMatchObject({ invalid: false, payload: "a" });
+  });
   test("knows the grammar of extensions", () => {
     for (const each of [";a", ";a=b", ';a="b;\\"c "', ";a;b=c;d", ';a="";b']) {
       expect(chunked(`1${each}\r\nx\r\n0${each}\r\n\r\n`)).toMatchObject({ done: true, payload: "x" });
@@ -79,7 +82,9 @@ describe("body reader", () => {
       "1;a=b=c\r\na\r\n",
       "1;a\nb\r\n",
       "1;a\rb\r\n",
-      "fffffffffffff\r\n",
+      "80000000\r\n",
+      "100000001\r\na\r\n",
+      "0000000000001\r\na\r\n",
       `1;${"a".repeat(300)}\r\n`,
       "0\r\nX : 1\r\n\r\n",
       "0\r\nContent-Length: 5\r\n\r\n",

@@ -12,8 +12,10 @@ import { FieldCursor } from "./field-cursor.ts";
 import type { Limits } from "./limits.ts";
 import { CHUNKED, UNTIL_CLOSE } from "./response-head.ts";
 
-/** 12 hexadecimal digits: 256 TiB, below Number.MAX_SAFE_INTEGER. */
+/** Leading zeros included. */
 const SIZE_DIGITS_MAX = 12;
+/** A reader that keeps sizes in 32 bits would see a smaller chunk, and a request in what is left of it. */
+const CHUNK_BYTES_MAX = 0x7fff_ffff;
 /**
  * Framing, routing, hop-by-hop, authentication and how content is read: RFC 9110 section 6.5.1 has no trailers for them,
  * and a machine that merges trailers into headers would believe them after the edge had decided without them.
@@ -149,6 +151,7 @@ export class BodyReader {
           if ((BYTE_CLASS[byte]! & HEX) !== 0) {
             if (++this.#digits > SIZE_DIGITS_MAX) return this.#fail(at);
             this.#left = this.#left * 16 + (byte <= 57 ? byte - 48 : (byte | 32) - 87);
+            if (this.#left > CHUNK_BYTES_MAX) return this.#fail(at);
           } else if (this.#digits > 0 && byte === SEMICOLON) {
             this.#step = "name1";
             this.#lineBytes = this.#digits + 1;

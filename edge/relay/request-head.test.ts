@@ -63,7 +63,7 @@ describe("request head", () => {
       head(`GET ${target} HTTP/1.1\r\nX: 1\r\nHost: ${host}\r\n\r\n`).fields;
     expect(fields("http://A.Test/", "a.test")).toBe("Host: a.test\r\nX: 1\r\n");
     expect(fields("http://a.test/", "A.TEST.:80")).toBe("Host: a.test\r\nX: 1\r\n");
-    expect(fields("HTTPS://a.test:0443/", "a.test")).toBe("Host: a.test:443\r\nX: 1\r\n");
+    expect(fields("HTTPS://a.test:0443/", "a.test")).toBe("Host: a.test\r\nX: 1\r\n");
     expect(fields("http://[::A]:81/", "[::a]:81")).toBe("Host: [::a]:81\r\nX: 1\r\n");
   });
   test("lines that frame and route are written anew where a byte-wise reader would not know them", () => {

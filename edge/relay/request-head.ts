@@ -33,6 +33,7 @@ const METHOD_BYTES_MAX = 32;
 /** 15 digits stay below Number.MAX_SAFE_INTEGER. */
 const LENGTH_DIGITS_MAX = 15;
 const EXPECT = new Set(["expect"]);
+const BODY_MEANS_NOTHING = new Set(["GET", "HEAD", "DELETE", "OPTIONS"]);
 
 export class RequestHead {
   method = "";
@@ -60,6 +61,14 @@ export class RequestHead {
 
   get hasBody(): boolean {
     return this.contentLength !== 0;
+  }
+
+  /**
+   * A body that means nothing (RFC 9110 section 9.3): a machine that leaves it unread would take it for the next request,
+   * so its connection must not carry one.
+   */
+  get bodyMayStayUnread(): boolean {
+    return this.contentLength !== 0 && BODY_MEANS_NOTHING.has(this.method);
   }
 }
 
@@ -204,11 +213,9 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
   head.host = host;
   if (authority !== null) {
     // RFC 9112 section 3.2.2 lets the target win; a machine behind a lenient reader would not know. Both must agree.
-    if (hostName(authority) !== host || port(authority, defaultPort) !== port(hostValue, defaultPort)) {
-      return BAD_HOST;
-    }
-    const named = port(authority, "");
-    kept = `Host: ${host}${named === "" ? "" : `:${named}`}\r\n${kept}`;
+    const named = port(authority, defaultPort);
+    if (hostName(authority) !== host || named !== port(hostValue, defaultPort)) return BAD_HOST;
+    kept = `Host: ${host}${named === defaultPort ? "" : `:${named}`}\r\n${kept}`;
   }
 
   head.keepAlive = connection?.close !== true && (head.minor === 1 || connection?.keepAlive === true);

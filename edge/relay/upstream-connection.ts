@@ -153,7 +153,9 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       }
       const length = bodyLength(head, exchange.head.method);
       const elsewhere = this.#context.handler.received(exchange, head);
-      if (elsewhere !== null) return this.#giveUp(exchange, length === 0 && at === bytes.length, elsewhere);
+      if (elsewhere !== null) {
+        return this.#giveUp(exchange, length === 0 && at === bytes.length && head.keepAlive, elsewhere);
+      }
       this.#head = head;
       this.#body.begin(length);
       exchange.responseStarted = true;
@@ -174,7 +176,8 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
 
   /** The response is not for the client: `elsewhere` takes the exchange on. */
   #giveUp(exchange: Exchange, whole: boolean, elsewhere: () => void): void {
-    const reusable = whole && exchange.requestDone && this.outbox.empty && this.usable;
+    const reusable = whole && exchange.requestDone && !exchange.head.bodyMayStayUnread &&
+      this.outbox.empty && this.usable;
     this.#release();
     exchange.upstream = null;
     if (reusable) this.#keep();
@@ -217,7 +220,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
 
   #done(exchange: Exchange, bytesLeft: boolean): void {
     const reusable = this.#head!.keepAlive && !this.#body.untilClose && !bytesLeft && exchange.requestDone &&
-      this.outbox.empty && this.usable;
+      !exchange.head.bodyMayStayUnread && this.outbox.empty && this.usable;
     this.#release();
     exchange.upstream = null;
     if (reusable) this.#keep();
