@@ -38,8 +38,16 @@ export async function startHostile(options: EdgeOptions = {}): Promise<Hostile> 
   const handler = edge.edge.relay.handler;
   const finished = handler.finished.bind(handler);
   handler.finished = (exchange) => {
-    const { head, status, code, machineId: machine } = exchange;
-    if (!exchange.finished) log.push({ method: head.method, target: head.target, status, code, machine });
+    const { head, status, code, servedBy } = exchange;
+    if (!exchange.finished) {
+      log.push({
+        method: head.method,
+        target: head.target,
+        status,
+        code,
+        machine: servedBy?.machineId ?? null,
+      });
+    }
     finished(exchange);
   };
   return {
