@@ -45,7 +45,9 @@ export interface PublishOptions {
   readonly seq?: number;
 }
 
-export async function startTestEdge(options: EdgeOptions & { regions?: string[] } = {}): Promise<TestEdge> {
+export async function startTestEdge(
+  options: EdgeOptions & { regions?: string[]; privateKeySets?: boolean } = {},
+): Promise<TestEdge> {
   const server = await startOwnRedis();
   const folder = mkdtempSync(join(tmpdir(), "godwit-edge-"));
   const logFile = join(folder, "access.log");
@@ -59,6 +61,7 @@ export async function startTestEdge(options: EdgeOptions & { regions?: string[] 
       admin: { address: "127.0.0.1", port: 1 },
       rows: { from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
       access_log: logFile,
+      private_key_sets: options.privateKeySets ?? false,
     }),
     listeners: [{ address: "127.0.0.1", port: 0, service_port: 80 }],
     admin: { address: "127.0.0.1", port: 0 },

@@ -6,6 +6,8 @@ import { BalanceCounts } from "./balance/balance-counts.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ChooseProtocol } from "./http2/choose-protocol.ts";
 import { FrontConnection } from "./http2/front-connection.ts";
+import { KeySets } from "./policy/key-sets.ts";
+import { PolicyCounts } from "./policy/policy-counts.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
@@ -38,6 +40,7 @@ export interface EdgeOptions {
   readonly limits?: Partial<Limits>;
   readonly holdWaitMsMax?: number;
   readonly holdWaitersMax?: number;
+  readonly keysCooldownMs?: number;
 }
 
 export class Edge {
@@ -51,6 +54,8 @@ export class Edge {
   readonly routes: RouteTable;
   readonly requestIds: RequestIds;
   readonly deadlines = new Deadlines();
+  readonly keySets: KeySets;
+  readonly policyCounts = new PolicyCounts();
   readonly metrics: Metrics;
   readonly balance = new BalanceCounts();
   readonly app: Hono;
@@ -84,7 +89,18 @@ export class Edge {
     this.holdWaitMsMax = options.holdWaitMsMax ?? holdWaitMsMax;
     this.holdWaitersMax = options.holdWaitersMax ?? holdWaitersPerServiceMax;
     this.requestIds = new RequestIds(config.region);
-    this.routes = new RouteTable({ region: config.region, nowMs: this.nowMs, wallMs: this.wallMs });
+    this.keySets = new KeySets({
+      nowMs: this.nowMs,
+      privately: config.private_key_sets === true,
+      counts: this.policyCounts,
+      ...(options.keysCooldownMs === undefined ? {} : { cooldownMs: options.keysCooldownMs }),
+    });
+    this.routes = new RouteTable({
+      region: config.region,
+      nowMs: this.nowMs,
+      wallMs: this.wallMs,
+      policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
+    });
     this.relay = {
       limits: this.limits,
       sockets: runtime.sockets,
@@ -120,6 +136,7 @@ export class Edge {
       connections: () => this.relay.clients.size,
       logLinesDropped: () => accessLog.dropped,
       replica: () => this.#replicaCounts(),
+      policies: this.policyCounts,
     });
     this.balance.register(this.metrics.registry);
     this.app = decisionApp(adminPages({
@@ -160,10 +177,19 @@ export class Edge {
     await Promise.race([caughtUp, late]);
     this.deadlines.start(loopClock);
     for (const { address, port, service_port, h2c } of config.listeners) {
-      await this.#listen(address, port, { servicePort: service_port, admin: false, h2c: h2c ?? false });
+      await this.#listen(address, port, {
+        servicePort: service_port,
+        admin: false,
+        tls: false,
+        h2c: h2c ?? false,
+      });
     }
     if (config.admin !== null) {
-      await this.#listen(config.admin.address, config.admin.port, { servicePort: 0, admin: true });
+      await this.#listen(config.admin.address, config.admin.port, {
+        servicePort: 0,
+        admin: true,
+        tls: false,
+      });
     }
     this.log.info({ ports: this.ports, routes: this.routes.sizes }, "edge listening");
   }

@@ -29,8 +29,21 @@ export const Guest = z.object({
 });
 export type Guest = z.infer<typeof Guest>;
 
+export const FRAMING_FIELDS: ReadonlySet<string> = new Set([
+  "connection",
+  "content-length",
+  "keep-alive",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+]);
 /** HTTP field names as the edge writes them; framing and routing fields are the edge's own (RFC 9110 section 5.1). */
-const FieldName = z.string().min(1).max(128).regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/);
+const FieldName = z.string().min(1).max(128).regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/).refine(
+  (name) => !FRAMING_FIELDS.has(name.toLowerCase()),
+  "the edge alone says where a message ends and what its connection does next",
+);
 const FieldValue = z.string().max(8_192).regex(
   /^[\t\x20-\x7e\x80-\xff]*$/,
   "a header value has no line ends",
@@ -42,7 +55,10 @@ export const HttpAccess = z.object({
   /** A token must name one of them; empty: any. */
   audience: z.array(z.string().max(512)).max(16).default([]),
   /** All are needed in the token's `scope` (RFC 8693 section 4.2). */
-  scopes: z.array(z.string().max(128)).max(32).default([]),
+  scopes: z.array(
+    z.string().max(128).regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, "a scope has no spaces and quotes"),
+  )
+    .max(32).default([]),
   /** Where the keys are read (RFC 7517), or the keys themselves: exactly one. */
   jwks_url: z.url().max(2_048).optional(),
   jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(32) }).optional(),

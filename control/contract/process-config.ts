@@ -102,6 +102,8 @@ export const EdgeConfig = z.object({
   admin: z.object({ address: z.string(), port: Port }).nullable(),
   rows: EdgeRows,
   access_log: z.union([z.literal("-"), z.literal("off"), Path]),
+  /** Services' `jwks_url` may name plain HTTP and private addresses: for an issuer inside the operator's network. */
+  private_key_sets: z.boolean().optional(),
   /** Value of the `Fly-Region` request header and the like come from `region`; this is the Server header. */
   server_name: AppName.default("godwit"),
 });

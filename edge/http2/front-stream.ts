@@ -115,9 +115,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     const { contentLength } = exchange.head;
     this.#payloadBytes += to - from;
     if (contentLength === CHUNKED) {
-      if (this.#payloadBytes > this.#front.context.limits.bodyBytesMax) {
-        return this.refuse(BODY_TOO_LARGE, false);
-      }
+      if (this.#payloadBytes > exchange.limits.bodyBytesMax) return this.refuse(BODY_TOO_LARGE, false);
       if (ends) this.#requestEnds(exchange);
       this.#pass(exchange, chunk(bytes, from, to, ends), to - from);
     } else {
@@ -194,6 +192,11 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   takeBody(exchange: Exchange): Buffer | null {
     const inbound = this.#inbound;
     if (inbound === null || exchange.head.upgrade !== null) return null;
+    // What came before the service, and with it the limit, was known.
+    if (this.#payloadBytes > exchange.limits.bodyBytesMax) {
+      this.refuse(BODY_TOO_LARGE, false);
+      return null;
+    }
     this.#inbound = null;
     const bytes = inbound.length === 1 ? inbound[0]! : Buffer.concat(inbound);
     exchange.bytesIn += bytes.length;
@@ -224,7 +227,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   }
 
   #bodyDeadline(): number {
-    return this.#front.context.nowMs() + this.#front.context.limits.bodyIdleMsMax;
+    return this.#front.context.nowMs() + (this.#exchange?.limits ?? this.#front.context.limits).bodyIdleMsMax;
   }
 
   #time(): void {

@@ -81,6 +81,8 @@ export class BodyReader {
   tooLarge = false;
   /** Payload bytes so far. */
   payloadBytes = 0;
+  /** Above it the body is `tooLarge`; the edge's limit until somebody sets another. */
+  bytesMax = 0;
   /** Both are forgotten by `begin`. */
   onPayload: PayloadSink | null = null;
   onTrailer: TrailerSink | null = null;
@@ -96,6 +98,7 @@ export class BodyReader {
     this.done = length === 0;
     this.invalid = this.tooLarge = false;
     this.payloadBytes = 0;
+    this.bytesMax = this.#limits.bodyBytesMax;
     this.#step = "size";
     this.#digits = this.#lineBytes = this.#trailerBytes = 0;
     this.#trailerLine = "";
@@ -123,7 +126,7 @@ export class BodyReader {
 
   #payload(bytes: Buffer, from: number, to: number): void {
     this.payloadBytes += to - from;
-    if (this.payloadBytes > this.#limits.bodyBytesMax) this.tooLarge = this.invalid = true;
+    if (this.payloadBytes > this.bytesMax) this.tooLarge = this.invalid = true;
     this.onPayload?.(bytes, from, to);
   }
 

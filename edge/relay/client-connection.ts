@@ -60,6 +60,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     this.listener = listener;
     this.#scanner = new HeadScanner(context.limits);
     this.#body = new BodyReader(context.limits);
+    this.#headWaitMsMax = context.limits.headWaitMsMax;
   }
 
   // ── the socket's side ──────────────────────────────────────────────────────────────────────────────────────────
@@ -167,7 +168,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   #readHead(bytes: Buffer): void {
     const end = this.#scanner.feed(bytes, 0);
     if (end === NEED_MORE) {
-      const latest = this.#context.nowMs() + this.#context.limits.headWaitMsMax;
+      const latest = this.#context.nowMs() + this.#headWaitMsMax;
       if (this.#scanner.inHead && !this.#headTimed) {
         this.#headTimed = true;
         this.deadlineMs = latest;
@@ -187,6 +188,8 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     this.#context.handler.serve(exchange);
   }
   #headTimed = false;
+  /** Of the service that the connection asked last: the name of the next is in a head yet to come. */
+  #headWaitMsMax: number;
 
   #refuse(why: Refusal): void {
     const exchange = new Exchange(this, new RequestHead(), this.#context.nowMs());
@@ -203,6 +206,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
 
   /** @returns the body's bytes that are here already; null where there are none */
   takeBody(exchange: Exchange): Buffer | null {
+    this.#body.bytesMax = exchange.limits.bodyBytesMax;
     if (exchange.requestDone || this.#stash === null) return null;
     const bytes = this.#stash;
     this.#stash = null;
@@ -212,7 +216,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   /** The machine's connection stands; from now on the body flows. */
   bodyMayFlow(exchange: Exchange): void {
     if (!exchange.requestDone) {
-      this.deadlineMs = this.#context.nowMs() + this.#context.limits.bodyIdleMsMax;
+      this.deadlineMs = this.#context.nowMs() + exchange.limits.bodyIdleMsMax;
     }
     this.#updateReading();
   }
@@ -238,8 +242,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   #forwardBody(exchange: Exchange, bytes: Buffer): void {
     const piece = this.#readBody(exchange, bytes);
     if (piece === null) return;
-    const limits = this.#context.limits;
-    this.deadlineMs = exchange.requestDone ? Infinity : this.#context.nowMs() + limits.bodyIdleMsMax;
+    this.deadlineMs = exchange.requestDone ? Infinity : this.#context.nowMs() + exchange.limits.bodyIdleMsMax;
     exchange.upstream?.sendBody(piece);
   }
 
@@ -265,8 +268,9 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
 
   /** The machine's connection took what it had not taken before. */
   upstreamDrained(): void {
-    if (this.#exchange !== null && !this.#exchange.requestDone) {
-      this.deadlineMs = this.#context.nowMs() + this.#context.limits.bodyIdleMsMax;
+    const exchange = this.#exchange;
+    if (exchange !== null && !exchange.requestDone) {
+      this.deadlineMs = this.#context.nowMs() + exchange.limits.bodyIdleMsMax;
     }
     this.#updateReading();
   }
@@ -378,6 +382,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
 
   #responseFinished(exchange: Exchange, keep: boolean): void {
     this.#exchange = null;
+    this.#headWaitMsMax = exchange.limits.headWaitMsMax;
     this.#context.handler.finished(exchange);
     if (this.#closed) return;
     if (!keep || !exchange.requestDone) {

@@ -71,4 +71,6 @@ export interface ListenerInfo {
   readonly admin: boolean;
   /** HTTP/2 without TLS for clients that begin with its preface (RFC 9113 section 3.3). */
   readonly h2c?: boolean;
+  /** Clients speak TLS to it. */
+  readonly tls: boolean;
 }

@@ -105,13 +105,13 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     if (this.#exchange === null) return;
     if (this.#head === null) return this.#awaitResponse(this.#exchange);
     // Neither a tunnel nor a response that began before its request's end is idle while the client sends.
-    const { tunnelIdleMsMax, responseIdleMsMax } = this.#context.limits;
+    const { tunnelIdleMsMax, responseIdleMsMax } = this.#exchange.limits;
     this.deadlineMs = this.#context.nowMs() + (this.#exchange.tunnel ? tunnelIdleMsMax : responseIdleMsMax);
   }
 
   /** The response's time limit runs from the request's end, and stands still while the body comes. */
   #awaitResponse(exchange: Exchange): void {
-    const limits = this.#context.limits;
+    const limits = exchange.limits;
     const waitMs = exchange.requestDone ? limits.responseWaitMsMax : limits.responseIdleMsMax;
     this.deadlineMs = this.#context.nowMs() + waitMs;
   }
@@ -165,7 +165,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       // A sink that fails ends the exchange.
       if (this.#exchange !== exchange) return;
     }
-    this.deadlineMs = this.#context.nowMs() + this.#context.limits.responseIdleMsMax;
+    this.deadlineMs = this.#context.nowMs() + exchange.limits.responseIdleMsMax;
     const end = this.#body.feed(bytes, at);
     if (this.#body.invalid) return this.#fail("bad_response", "a chunk is not valid");
     const flowing = exchange.sink.body(exchange, bytes, at, end);
@@ -196,12 +196,12 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     exchange.tunnel = true;
     exchange.client.becomeTunnel(exchange, head);
     if (rest.length > 0) this.#toClient(exchange, rest);
-    this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleMsMax;
+    this.deadlineMs = this.#context.nowMs() + exchange.limits.tunnelIdleMsMax;
   }
 
   #toClient(exchange: Exchange, bytes: Buffer): void {
     exchange.bytesOut += bytes.length;
-    this.deadlineMs = this.#context.nowMs() + this.#context.limits.tunnelIdleMsMax;
+    this.deadlineMs = this.#context.nowMs() + exchange.limits.tunnelIdleMsMax;
     if (!exchange.client.tunnelBytes(exchange, bytes)) this.#pause();
   }
 

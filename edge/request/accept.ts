@@ -3,5 +3,6 @@ import type { Edge } from "../edge.ts";
 import type { Exchange } from "./exchange.ts";
 
 export function accept(edge: Edge, exchange: Exchange): void {
+  exchange.limits = edge.limits;
   exchange.id = edge.requestIds.next(edge.wallMs());
 }

@@ -1,13 +1,40 @@
 /**
  * admit: may this request go further? The parser has refused what is malformed or too large already; here stand the
- * policies of the edge and, later, of each service (https redirect, rates, tokens).
+ * policies of its service, the cheap ones first. A service without any costs one field test.
  */
 import type { Edge } from "../edge.ts";
-import type { Refusal } from "../relay/refusal.ts";
-import { BODY_TOO_LARGE } from "../relay/refusal.ts";
+import { checkAccess } from "../policy/check-access.ts";
+import { clientKey } from "../policy/client-key.ts";
+import { httpsLocation } from "../policy/https-redirect.ts";
+import type { Policy } from "../policy/policy.ts";
+import { HTTPS_REQUIRED, RATE_LIMITED } from "../policy/policy-refusals.ts";
+import { BODY_TOO_LARGE, type Refusal } from "../relay/refusal.ts";
 import type { Exchange } from "./exchange.ts";
 
-export function admit(edge: Edge, exchange: Exchange): Refusal | null {
-  if (exchange.head.contentLength > edge.limits.bodyBytesMax) return BODY_TOO_LARGE;
-  return null;
+/** @returns null where it may; a promise, which never rejects, where a token must be checked */
+export function admit(edge: Edge, exchange: Exchange): Refusal | Promise<Refusal | null> | null {
+  const policy = exchange.service!.policy;
+  if (policy !== null) exchange.limits = policy.limits;
+  if (exchange.head.contentLength > exchange.limits.bodyBytesMax) return BODY_TOO_LARGE;
+  if (policy === null) return null;
+  const refusal = requireHttps(policy, exchange) ?? limitRate(edge, policy, exchange);
+  if (refusal !== null || policy.access === null) return refusal;
+  return checkAccess(edge, exchange, policy.access);
+}
+
+function requireHttps(policy: Policy, exchange: Exchange): Refusal | null {
+  if (!policy.forceHttps || exchange.client.listener.tls) return null;
+  const location = httpsLocation(exchange.head);
+  if (location === null) return null;
+  exchange.answerFields = `Location: ${location}\r\n`;
+  return HTTPS_REQUIRED;
+}
+
+function limitRate(edge: Edge, policy: Policy, exchange: Exchange): Refusal | null {
+  const limit = policy.rateLimit;
+  if (limit === null) return null;
+  const waitMs = limit.take(clientKey(exchange.client.address), edge.nowMs());
+  if (waitMs === 0) return null;
+  exchange.answerFields = `Retry-After: ${Math.ceil(waitMs / 1_000)}\r\n`;
+  return RATE_LIMITED;
 }

@@ -2,6 +2,7 @@
 import type { Backend } from "../routes/backend.ts";
 import type { AppRoute, ServiceRoute } from "../routes/app-route.ts";
 import type { Downstream, ResponseSink, Upstream } from "../relay/downstream.ts";
+import { LIMITS, type Limits } from "../relay/limits.ts";
 import type { RequestHead } from "../relay/request-head.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Waiter } from "../routes/waiters.ts";
@@ -30,6 +31,10 @@ export class Exchange {
   connectMs = -1;
   upstream: Upstream | null = null;
   waiter: Waiter | null = null;
+  /** The edge's, or those of the service once it is found. */
+  limits: Limits = LIMITS;
+  /** Lines that a refusal's answer gets besides its own, each with CR LF. */
+  answerFields = "";
   /** The head as it goes to the machine; kept so that it can be sent again. */
   upstreamHead = "";
   attempts = 0;

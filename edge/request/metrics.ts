@@ -5,6 +5,7 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import { HTTP2_LIMITS } from "../http2/flood-guard.ts";
 import { CountedApps } from "./app-counts.ts";
+import type { PolicyCounts } from "../policy/policy-counts.ts";
 import type { Exchange } from "./exchange.ts";
 import { bucketOf, family, Histogram, type Sample } from "./histogram.ts";
 
@@ -12,6 +13,7 @@ export interface MetricSources {
   connections(): number;
   replica(): { rows: number; quarantined: number; staleMs: number; gaps: number; connected: boolean };
   logLinesDropped(): number;
+  readonly policies: PolicyCounts;
 }
 
 /** Bounds that are met without a refusal; on the page from the start, so that a rate can be taken. */
@@ -96,6 +98,21 @@ export class Metrics {
       () => this.apps.unnamed,
     );
     total("godwit_edge_faults", "Connections ended by a fault of the edge itself.", () => this.faults);
+    total(
+      "godwit_edge_compressions_skipped",
+      "Responses left as they were because as many as allowed were being compressed.",
+      () => sources.policies.compressionsSkipped,
+    );
+    total(
+      "godwit_edge_rate_limits_forgotten",
+      "Times that clients' rates were forgotten because a service had too many of them.",
+      () => sources.policies.rateLimitsForgotten,
+    );
+    total(
+      "godwit_edge_key_sets_forgotten",
+      "Key sets let go because services name too many.",
+      () => sources.policies.keySetsForgotten,
+    );
     const gauge = (name: string, help: string, read: () => number) =>
       new Gauge({
         name,
@@ -105,6 +122,7 @@ export class Metrics {
           this.set(read());
         },
       });
+    gauge("godwit_edge_compressions", "Responses being compressed.", () => sources.policies.compressions);
     gauge("godwit_edge_connections", "Open client connections.", sources.connections);
     gauge("godwit_replica_rows", "Live rows of the replica.", () => sources.replica().rows);
     gauge(

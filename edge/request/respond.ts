@@ -27,7 +27,7 @@ export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
     exchange,
     page.contentType,
     page.body,
-    `Fly-Error-Code: ${why.family}\r\n${retryAfter}${allow}`,
+    `Fly-Error-Code: ${why.family}\r\n${retryAfter}${allow}${exchange.answerFields}`,
   );
 }
 

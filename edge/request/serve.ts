@@ -1,8 +1,9 @@
 /**
- * Life of a request, top to bottom: accept → (Hono: ours or an app's?) → admit → find → pick, or hold and pick again →
+ * Life of a request, top to bottom: accept → (Hono: ours or an app's?) → find → admit → pick, or hold and pick again →
  * send → tally. Each stage is a file; this one only says what follows what.
  */
 import type { Edge } from "../edge.ts";
+import { editResponse } from "../policy/edit-response.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import type { ResponseHead } from "../relay/response-head.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
@@ -23,9 +24,19 @@ export function serve(edge: Edge, exchange: Exchange): void {
   accept(edge, exchange);
   const own = decide(edge, exchange);
   if (own !== null) return answer(edge, exchange, own);
-  const refusal = admit(edge, exchange) ?? find(edge, exchange);
-  if (refusal !== null) return refuse(edge, exchange, refusal);
-  dispatch(edge, exchange);
+  const verdict = find(edge, exchange) ?? admit(edge, exchange);
+  if (verdict === null) return dispatch(edge, exchange);
+  if (verdict instanceof Promise) return admitLater(edge, exchange, verdict);
+  refuse(edge, exchange, verdict);
+}
+
+/** A token is being checked: the request waits where it is, its body unread. */
+function admitLater(edge: Edge, exchange: Exchange, verdict: Promise<Refusal | null>): void {
+  verdict.then((refusal) => {
+    if (exchange.finished) return;
+    if (refusal === null) dispatch(edge, exchange);
+    else refuse(edge, exchange, refusal);
+  }).catch((error) => exchange.client.onFault(error));
 }
 
 /** From pick on, because a request that was held, or whose machine refused it, comes back here. */
@@ -49,8 +60,10 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
  * The machine's response has come, and nothing of it has gone out yet.
  * @returns null where it goes to the client; else what takes the exchange on
  */
-export function received(edge: Edge, exchange: Exchange, _head: ResponseHead): (() => void) | null {
+export function received(edge: Edge, exchange: Exchange, head: ResponseHead): (() => void) | null {
   if (exchange.backend!.breaker !== null) answered(edge, exchange);
+  const policy = exchange.service!.policy;
+  if (policy !== null) editResponse(edge, exchange, head, policy);
   return null;
 }
 

@@ -37,5 +37,11 @@ function forwardedFields(
 /** Lines that every response gets. */
 export function responseFields(edge: Edge, exchange: Exchange, hasDate: boolean): string {
   const date = hasDate ? "" : `Date: ${edge.httpDate()}\r\n`;
+  const edits = exchange.service?.policy?.headerEdits ?? null;
+  if (edits !== null) {
+    return date + (edits.server ? `Server: ${edge.serverName}\r\n` : "") +
+      (edits.via ? `Via: 1.1 ${edge.serverName}\r\n` : "") +
+      (edits.requestId ? `Fly-Request-Id: ${exchange.id}\r\n` : "");
+  }
   return `${date}${edge.responseSignature}${exchange.id}\r\n`;
 }

@@ -1,5 +1,6 @@
 /** The forwarding state of one app: its machines, and for each port that a listener can stand for those behind it. */
 import type { RegionDistances } from "../balance/region-distance.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { AppCounts } from "../request/app-counts.ts";
 import type { Backend } from "./backend.ts";
 import type { MachineEntry } from "./machine-entry.ts";
@@ -24,6 +25,8 @@ export class ServiceRoute {
   startable = 0;
   /** Started machines whose checks fail. */
   unhealthy = 0;
+  /** What the service asks of the edge beyond forwarding; null where nothing. */
+  policy: Policy | null = null;
   #waiters: Waiters | null = null;
   #farVersion = -1;
 

@@ -6,6 +6,8 @@
 import type { MachineState, Service } from "../../control/contract/machine.ts";
 import type { AppRow, HostnameRow, MachineRow } from "../../control/contract/rows.ts";
 import { RegionDistances } from "../balance/region-distance.ts";
+import type { PolicyDependencies } from "../policy/policy.ts";
+import { applyPolicies } from "../policy/port-wishes.ts";
 import { AppRoute, type ServiceRoute } from "./app-route.ts";
 import { Backend } from "./backend.ts";
 import { MachineEntry } from "./machine-entry.ts";
@@ -26,6 +28,8 @@ export interface RouteTableOptions {
   readonly nowMs: () => number;
   /** Milliseconds since 1970. */
   readonly wallMs: () => number;
+  /** Without it services have no policies. */
+  readonly policies?: PolicyDependencies;
 }
 
 export class RouteTable {
@@ -208,6 +212,8 @@ export class RouteTable {
         this.#place(machine, app.service(port), machine.shape.services[service]!);
       }
     }
+    const policies = this.#options.policies;
+    if (policies !== undefined) applyPolicies(app, policies);
     for (const service of app.services.values()) service.waiting?.wakeAll();
   }
 

@@ -3,14 +3,21 @@
  * services, and a parsed list is larger than all else that is kept of a machine.
  */
 import type { Service } from "../../control/contract/machine.ts";
+import { type PortWish, wishOf } from "../policy/port-wishes.ts";
 
 export interface ServiceShape {
   readonly services: readonly Service[];
-  /** External port → index in `services`. */
-  readonly ports: readonly { readonly port: number; readonly service: number }[];
+  /** External port → index in `services`, and what the port asks of the edge. */
+  readonly ports: readonly {
+    readonly port: number;
+    readonly service: number;
+    readonly wish: PortWish | null;
+  }[];
+  /** At least one of the ports asks something. */
+  readonly wishes: boolean;
 }
 
-export const NO_SERVICES: ServiceShape = { services: [], ports: [] };
+export const NO_SERVICES: ServiceShape = { services: [], ports: [], wishes: false };
 
 interface Kept {
   readonly shape: ServiceShape;
@@ -30,8 +37,10 @@ export class ServiceShapes {
     const key = JSON.stringify(services);
     let kept = this.#kept.get(key);
     if (kept === undefined) {
-      const ports = services.flatMap((service, i) => service.ports.map(({ port }) => ({ port, service: i })));
-      kept = { shape: { services, ports }, uses: 0 };
+      const ports = services.flatMap((service, i) =>
+        service.ports.map((options) => ({ port: options.port, service: i, wish: wishOf(options) }))
+      );
+      kept = { shape: { services, ports, wishes: ports.some(({ wish }) => wish !== null) }, uses: 0 };
       this.#kept.set(key, kept);
       this.#keys.set(kept.shape, key);
     }
