@@ -32,7 +32,7 @@ export class RequestFields implements FieldSink {
   #scheme: string | null = null;
   #authority: string | null = null;
   #host: string | null = null;
-  #cookie = "";
+  #cookie: string | null = null;
   #hasLength = false;
   #regular = false;
   #count = 0;
@@ -46,7 +46,8 @@ export class RequestFields implements FieldSink {
   }
 
   begin(): this {
-    this.#lines = this.#cookie = "";
+    this.#lines = "";
+    this.#cookie = null;
     this.#method =
       this.#path =
       this.#scheme =
@@ -86,7 +87,7 @@ export class RequestFields implements FieldSink {
         return;
       case "cookie":
         // A browser sends each cookie by itself (section 8.2.3); HTTP/1.1 knows one field.
-        this.#cookie = this.#cookie === "" ? field.value : `${this.#cookie}; ${field.value}`;
+        this.#cookie = this.#cookie === null ? field.value : `${this.#cookie}; ${field.value}`;
         return;
       case "content-length":
         this.#hasLength = true;
@@ -160,7 +161,7 @@ export class RequestFields implements FieldSink {
       if (!ends) framing = "transfer-encoding: chunked\r\n";
       else if (WITH_BODY.has(method)) framing = "content-length: 0\r\n";
     }
-    const cookie = this.#cookie === "" ? "" : `cookie: ${this.#cookie}\r\n`;
+    const cookie = this.#cookie === null ? "" : `cookie: ${this.#cookie}\r\n`;
     return `${method} ${path} HTTP/1.1\r\nhost: ${host}\r\n${this.#lines}${cookie}${framing}`;
   }
 }
