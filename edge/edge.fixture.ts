@@ -121,7 +121,10 @@ export async function startTestEdge(
       started_at_ms: 1,
       ...fields,
     };
-    await publish("machines", `${HOST_ID}/${id}`, row);
+    await publish("machines", `${row.host_id}/${id}`, row, {
+      owner: `worker:${row.host_id}`,
+      stream: regionStream(row.region),
+    });
   };
   return {
     edge,

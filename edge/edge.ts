@@ -70,6 +70,7 @@ export class Edge {
   readonly #config: EdgeConfig;
   readonly #runtime: Runtime;
   readonly #listeners: Listener[] = [];
+  readonly #appListeners: { port: number; servicePort: number }[] = [];
   #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
@@ -145,6 +146,11 @@ export class Edge {
       rows: () => this.#rows,
       routes: this.routes,
       metrics: () => this.metrics,
+      limits: this.limits,
+      holdWaitersMax: this.holdWaitersMax,
+      holdWaitMsMax: this.holdWaitMsMax,
+      listeners: () => this.#appListeners,
+      random: this.random,
       nowMs: this.nowMs,
       draining: () => this.relay.draining,
     }));
@@ -198,7 +204,9 @@ export class Edge {
     const http1 = () => new ClientConnection(this.relay, info);
     const http2 = () => new FrontConnection(this.relay, info);
     const accept = info.h2c === true ? () => new ChooseProtocol(this.relay, http1, http2) : http1;
-    this.#listeners.push(await this.#runtime.sockets.listen({ address, port }, accept));
+    const listener = await this.#runtime.sockets.listen({ address, port }, accept);
+    this.#listeners.push(listener);
+    if (!info.admin) this.#appListeners.push({ port: listener.port, servicePort: info.servicePort });
   }
 
   /** Accepts no more, lets running requests finish for at most `drainMsMax`, then closes what is left. */

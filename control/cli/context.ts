@@ -19,6 +19,7 @@ export type Environment = Record<string, string | undefined>;
 export interface CliDefaults {
   readonly api_url?: string;
   readonly token?: string;
+  readonly edge_admin_url?: string;
   readonly registry?: { readonly host: string; readonly auth_file: string };
 }
 
@@ -68,5 +69,18 @@ export function appOf(flags: GlobalFlags, env: Environment): string {
   throw new GodwitError("cli.no_app", "Which app?", {
     fault: "client",
     hint: "name it with -a APP or GODWIT_APP; `godwit apps list` shows them",
+  });
+}
+
+/** @throws `cli.no_edge` */
+export function edgeOf(flag: string | undefined, env: Environment, defaults: CliDefaults): string {
+  const url = flag ?? (env.GODWIT_EDGE_URL || defaults.edge_admin_url);
+  if (url !== undefined && URL.canParse(url)) return url;
+  const said = url === undefined
+    ? "Do not know which edge to ask"
+    : `Cannot use ${JSON.stringify(url)} as an edge`;
+  throw new GodwitError("cli.no_edge", said, {
+    fault: "client",
+    hint: "name its admin listener with --edge or GODWIT_EDGE_URL, something like http://127.0.0.1:8085",
   });
 }

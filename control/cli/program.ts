@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { GlobalFlags } from "./context.ts";
 import type { DeployFlags } from "./commands/deploy.ts";
 import type { LogsFlags } from "./commands/logs.ts";
+import type { ExplainFlags } from "./commands/route.ts";
 import type { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -28,6 +29,7 @@ export function godwitProgram(): Command {
   addDeploy(program);
   addMachine(program);
   addLogs(program);
+  addRoute(program);
   program.command("version").description("the version of this command").action((_, command: Command) => {
     const { json } = command.optsWithGlobals<GlobalFlags>();
     console.log(json ? JSON.stringify({ version: VERSION }) : `godwit ${VERSION}`);
@@ -131,6 +133,18 @@ function addLogs(program: Command): void {
     .option("-n, --tail <lines>", "how many old lines", whole, LOG_TAIL_DEFAULT)
     .action(async (flags: LogsFlags, command: Command) =>
       await (await import("./commands/logs.ts")).showLogs(await sessionOf(command), flags)
+    );
+}
+
+function addRoute(program: Command): void {
+  const route = program.command("route").description("where requests go");
+  route.command("explain").description("each stage's decision about a request, and the rows behind it")
+    .argument("<url>")
+    .option("--region <code>", "as an edge there would decide")
+    .option("-H, --header <name: value>", "of the request; repeat it", collect)
+    .option("--edge <url>", "the admin listener to ask (GODWIT_EDGE_URL)")
+    .action(async (url: string, flags: ExplainFlags, command: Command) =>
+      await (await import("./commands/route.ts")).explainRoute(await sessionOf(command), url, flags)
     );
 }
 

@@ -4,6 +4,7 @@ import {
   appOf,
   type CliDefaults,
   connectionOf,
+  edgeOf,
   type Environment,
   type GlobalFlags,
   readDefaults,
@@ -32,6 +33,11 @@ export class Session {
   async api(): Promise<ApiClient> {
     const { ApiClient } = await import("./api-client.ts");
     return new ApiClient(connectionOf(this.flags, this.#env, this.defaults));
+  }
+
+  /** An edge's admin listener. */
+  edge(flag: string | undefined): string {
+    return edgeOf(flag, this.#env, this.defaults);
   }
 
   /** The command's result: one JSON document, or text for people. */

@@ -8,6 +8,8 @@ export const CliFile = z.object({
   schema: z.literal(1),
   api_url: z.string(),
   token: z.string(),
+  /** The edge's admin listener, for `godwit route explain`. */
+  edge_admin_url: z.string().optional(),
   registry: z.object({ host: z.string(), auth_file: z.string() }),
 });
 export type CliFile = z.infer<typeof CliFile>;

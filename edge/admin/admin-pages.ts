@@ -2,17 +2,12 @@
 import { Hono } from "hono";
 import type { Metrics } from "../request/metrics.ts";
 import { hostName } from "../relay/host-name.ts";
-import type { RowSource } from "../rows/row-source.ts";
-import type { RouteTable } from "../routes/route-table.ts";
+import { RegionCode } from "../../control/contract/names.ts";
 import { describeRoute } from "../routes/describe-route.ts";
+import { explain, type ExplainSources } from "./explain.ts";
 
-export interface AdminSources {
-  readonly edgeId: string;
-  readonly region: string;
-  readonly rows: () => RowSource | null;
-  readonly routes: RouteTable;
+export interface AdminSources extends ExplainSources {
   readonly metrics: () => Metrics;
-  readonly nowMs: () => number;
   readonly draining: () => boolean;
 }
 
@@ -43,6 +38,18 @@ export function adminPages(sources: AdminSources): Hono {
     return app === null
       ? c.json({ error: "no app has this host name" }, 404)
       : c.json(describeRoute(host, app, sources.routes.distances, sources.nowMs()));
+  });
+  pages.get("/explain", (c) => {
+    const asked = new URL(c.req.url).searchParams;
+    const url = URL.parse(asked.get("url") ?? "");
+    const region = asked.get("region");
+    if (url === null || !/^https?:$/.test(url.protocol)) {
+      return c.json({ error: "url= must be an http or https URL" }, 400);
+    }
+    if (region !== null && !RegionCode.safeParse(region).success) {
+      return c.json({ error: "region= must be a region's code" }, 400);
+    }
+    return c.json(explain(sources, { url, region, fields: asked.getAll("field") }));
   });
   return pages;
 }

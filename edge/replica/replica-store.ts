@@ -125,6 +125,18 @@ export class ReplicaStore {
       .length > 0;
   }
 
+  /** Who wrote a live row, as which version, when. */
+  origin(table: TableName, key: string) {
+    const [found] = this.#database.prepare(
+      `SELECT owner, epoch, seq, published_ms FROM ${table} WHERE key = ? AND deleted = 0`,
+    ).all(key);
+    return found === undefined ? null : {
+      owner: String(found.owner),
+      version: { epoch: Number(found.epoch), seq: Number(found.seq) },
+      published_ms: Number(found.published_ms),
+    };
+  }
+
   counts(): Record<string, { rows: number; tombstones: number }> {
     return Object.fromEntries(TABLE_NAMES.map((table) => {
       const [row] = this.#database.prepare(

@@ -9,6 +9,7 @@ import { httpsLocation } from "../policy/https-redirect.ts";
 import type { Policy } from "../policy/policy.ts";
 import { HTTPS_REQUIRED, RATE_LIMITED } from "../policy/policy-refusals.ts";
 import { BODY_TOO_LARGE, type Refusal } from "../relay/refusal.ts";
+import type { RequestHead } from "../relay/request-head.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** @returns null where it may; a promise, which never rejects, where a token must be checked */
@@ -22,9 +23,13 @@ export function admit(edge: Edge, exchange: Exchange): Refusal | Promise<Refusal
   return checkAccess(edge, exchange, policy.access);
 }
 
+/** @returns where `force_https` sends the client; null where it does not */
+export function redirect(policy: Policy, head: RequestHead, tls: boolean): string | null {
+  return policy.forceHttps && !tls ? httpsLocation(head) : null;
+}
+
 function requireHttps(policy: Policy, exchange: Exchange): Refusal | null {
-  if (!policy.forceHttps || exchange.client.listener.tls) return null;
-  const location = httpsLocation(exchange.head);
+  const location = redirect(policy, exchange.head, exchange.client.listener.tls);
   if (location === null) return null;
   exchange.answerFields = `Location: ${location}\r\n`;
   return HTTPS_REQUIRED;

@@ -4,7 +4,7 @@ import type { Exchange } from "./exchange.ts";
 import type { NotPicked } from "./pick.ts";
 import { INSTANCE_UNAVAILABLE, NO_HEALTHY_MACHINE, NO_MACHINE, REGION_UNAVAILABLE } from "./refusals.ts";
 
-export function noMachine(exchange: Exchange, why: NotPicked): Refusal {
+export function noMachine(exchange: Pick<Exchange, "wish">, why: NotPicked): Refusal {
   const wanted = exchange.wish?.steering;
   if (wanted !== undefined && wanted.forceInstance !== null) return INSTANCE_UNAVAILABLE;
   if (wanted !== undefined && wanted.forceRegions !== null) return REGION_UNAVAILABLE;

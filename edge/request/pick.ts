@@ -107,6 +107,18 @@ function best(backends: readonly Backend[], nowMs: number, wish: Wish | null): B
   return found;
 }
 
+/** What `pick` sees in a machine that is started, uncordoned and healthy. */
+export type Fitness = "below_soft_limit" | "above_soft_limit" | "at_hard_limit" | "ejected" | "warming";
+
+/** For who explains a pick; made of what it goes by. */
+export function judge(backend: Backend, nowMs: number): Fitness {
+  if (takes(backend, nowMs)) {
+    return backend.inFlight < backend.softLimit ? "below_soft_limit" : "above_soft_limit";
+  }
+  if (isWarming(backend, nowMs)) return "warming";
+  return backend.ejectedUntilMs > nowMs ? "ejected" : "at_hard_limit";
+}
+
 function takes(backend: Backend, nowMs: number): boolean {
   return backend.inFlight < backend.hardLimit && backend.ejectedUntilMs <= nowMs;
 }

@@ -69,6 +69,14 @@ export class RouteTable {
     return this.#hostnames.get("*") ?? null;
   }
 
+  /** The key by which `find` finds: the name itself or the longest pattern. For explanations. */
+  hostnameKey(host: string): string | null {
+    if (this.#hostnames.has(host)) return host;
+    const labels = host.split(".");
+    const patterns = labels.slice(1).map((_, i) => `*.${labels.slice(i + 1).join(".")}`);
+    return [...patterns, "*"].find((pattern) => this.#hostnames.has(pattern)) ?? null;
+  }
+
   /** @param key `HOST_ID/MACHINE_ID` */
   machine(key: string): MachineEntry | null {
     return this.#machines.get(key) ?? null;

@@ -3,7 +3,7 @@ import type { TableName } from "../../control/contract/rows.ts";
 import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import type { ReplicaStore } from "../replica/replica-store.ts";
 import type { RowChange } from "../routes/route-table.ts";
-import type { RowSource, RowSourceStatus } from "./row-source.ts";
+import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
 
 const QUARANTINE_SHOWN = 20;
 
@@ -31,6 +31,9 @@ export class ReplicaRows implements RowSource {
   }
   has(table: TableName, key: string): boolean {
     return this.#store.has(table, key);
+  }
+  origin(table: TableName, key: string): RowOrigin | null {
+    return this.#store.origin(table, key);
   }
 
   status(): RowSourceStatus {

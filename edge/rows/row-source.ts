@@ -13,6 +13,14 @@ export interface RowSource {
   status(): RowSourceStatus;
   /** Whether a live row is there. */
   has(table: TableName, key: string): boolean;
+  /** Whence a live row comes; absent where rows have no owner. */
+  origin?(table: TableName, key: string): RowOrigin | null;
+}
+
+export interface RowOrigin {
+  readonly owner: string;
+  readonly version: { readonly epoch: number; readonly seq: number };
+  readonly published_ms: number;
 }
 
 export interface RowSourceStatus {
