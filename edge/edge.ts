@@ -103,6 +103,7 @@ export class Edge {
       policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
     });
     this.relay = {
+      region: config.region,
       limits: this.limits,
       sockets: runtime.sockets,
       deadlines: this.deadlines,

@@ -27,6 +27,11 @@ export interface Limits {
   /** After a refusal the rest of the client's bytes is read and dropped, so that a reset does not destroy the answer. */
   readonly lingerMsMax: number;
   readonly lingerBytesMax: number;
+  /**
+   * Kernel's receive buffer of a connection to a machine in the edge's own region, so that a slow client holds no more
+   * than this of a large response in memory. Elsewhere the kernel chooses: a far machine needs a large window.
+   */
+  readonly upstreamReceiveBufferBytes: number;
   readonly upstreamIdleMsMax: number;
   readonly upstreamIdlePerMachineMax: number;
   readonly clientConnectionsMax: number;
@@ -51,6 +56,7 @@ export const LIMITS: Limits = {
   halfClosedWaitMsMax: 2_000,
   lingerMsMax: 2_000,
   lingerBytesMax: 1_048_576,
+  upstreamReceiveBufferBytes: 131_072,
   // Below the 5 s after which many servers close an idle connection; the reference names about 4 s too.
   upstreamIdleMsMax: 4_000,
   upstreamIdlePerMachineMax: 256,

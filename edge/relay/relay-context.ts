@@ -52,6 +52,8 @@ export interface Client {
 }
 
 export interface RelayContext {
+  /** The edge's own. */
+  readonly region: string;
   readonly limits: Limits;
   readonly sockets: SocketPort;
   readonly deadlines: Deadlines;

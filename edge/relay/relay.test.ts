@@ -479,7 +479,8 @@ describe("relay", () => {
       (sum, each) => sum + each.outbox.bytes,
       0,
     );
-    expect(held).toBeLessThanOrEqual(1_048_576);
+    expect(held).toBeGreaterThan(0);
+    expect(held).toBeLessThanOrEqual(262_144);
     let got = 0;
     client.socket.removeAllListeners("data");
     client.socket.on("data", (chunk: Buffer) => got += chunk.length);

@@ -59,7 +59,10 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   connect(waitMs: number): void {
     this.deadlineMs = this.#context.nowMs() + waitMs;
     this.#context.deadlines.add(this);
-    this.#context.sockets.connect({ address: this.backend.address, port: this.backend.port }, this);
+    const { address, port, region } = this.backend;
+    const near = region === this.#context.region;
+    const receiveBufferBytes = near ? this.#context.limits.upstreamReceiveBufferBytes : 0;
+    this.#context.sockets.connect({ address, port, receiveBufferBytes }, this);
   }
 
   onOpen(socket: Socket): void {

@@ -1,16 +1,19 @@
 /** Sockets on Bun.listen and Bun.connect: the fast path, about a fifth quicker than node:net on the same runtime. */
 import { loopClock } from "./loop-clock.ts";
+import { limitReceiveBuffer } from "./socket-options-bun.ts";
 import type { Listener, Socket, SocketEvents, SocketPort } from "./socket-port.ts";
 
 type Raw = Bun.Socket<Connection>;
 
 class Connection implements Socket {
   readonly #events: SocketEvents;
+  readonly #receiveBufferBytes: number;
   #raw: Raw | null = null;
   #closing = false;
 
-  constructor(events: SocketEvents) {
+  constructor(events: SocketEvents, receiveBufferBytes = 0) {
     this.#events = events;
+    this.#receiveBufferBytes = receiveBufferBytes;
   }
 
   get remoteAddress(): string {
@@ -45,6 +48,9 @@ class Connection implements Socket {
   opened(raw: Raw): void {
     loopClock.tick();
     this.#raw = raw;
+    if (this.#receiveBufferBytes > 0) {
+      limitReceiveBuffer((raw as unknown as { fd: number }).fd, this.#receiveBufferBytes);
+    }
     this.#events.onOpen(this);
   }
   data(bytes: Buffer): void {
@@ -103,8 +109,8 @@ export const bunSockets: SocketPort = {
     const listener: Listener = { port: server.port, stop: () => server.stop(false) };
     return Promise.resolve(listener);
   },
-  connect({ address, port }, events) {
-    const connection = new Connection(events);
+  connect({ address, port, receiveBufferBytes }, events) {
+    const connection = new Connection(events, receiveBufferBytes);
     try {
       Bun.connect<Connection>({
         hostname: address,

@@ -40,8 +40,15 @@ export interface Listener {
   stop(): void;
 }
 
+export interface ConnectOptions {
+  readonly address: string;
+  readonly port: number;
+  /** Bounds what one read brings, where the runtime's own reads are larger; 0 leaves it to the kernel. */
+  readonly receiveBufferBytes?: number;
+}
+
 export interface SocketPort {
   readonly name: string;
   listen(options: { address: string; port: number }, accept: () => SocketEvents): Promise<Listener>;
-  connect(options: { address: string; port: number }, events: SocketEvents): void;
+  connect(options: ConnectOptions, events: SocketEvents): void;
 }
