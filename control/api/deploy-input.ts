@@ -18,6 +18,8 @@ export const WAIT_TIMEOUT_S_DEFAULT = 300;
 export const DEPLOY_WAIT_TIMEOUT_S_MAX = 3_600;
 /** Arguments come to a process in one block; this is far below Linux's own bound. */
 export const COMMAND_BYTES_MAX = 1_048_576;
+/** They travel to the edges inside a machine's row, which must fit one event (`EVENT_BYTES_MAX`). */
+export const SERVICES_BYTES_MAX = 49_152;
 
 /** As it comes from GraphQL. */
 export interface DeployInput {
@@ -111,18 +113,34 @@ function readServices(value: unknown): Service[] {
     what: "services",
     hint: 'For example [{"internal_port": 8080, "ports": [{"port": 80, "handlers": ["http"]}]}].',
   });
+  const bytes = Buffer.byteLength(JSON.stringify(services));
+  if (bytes > SERVICES_BYTES_MAX) {
+    throw unusable(`they take ${bytes} bytes as JSON`, `At most ${SERVICES_BYTES_MAX} bytes.`);
+  }
   const seen = new Set<number>();
-  for (const { port } of services.flatMap((service) => service.ports)) {
+  for (const { port, handlers, force_https, http_options } of services.flatMap((service) => service.ports)) {
+    if ((force_https || http_options !== undefined) && !handlers.includes("http")) {
+      throw unusable(
+        `port ${port} has force_https or http_options, which need the handler http`,
+        'Add "http" to the port\'s handlers, or leave them out.',
+      );
+    }
     if (seen.has(port)) {
-      throw new GodwitError(
-        "release.services_invalid",
-        `Cannot use the services: port ${port} is named twice, and a request to it could go two ways`,
-        { fault: "client", hint: "Name each port in one service only." },
+      throw unusable(
+        `port ${port} is named twice, and a request to it could go two ways`,
+        "Name each port in one service only.",
       );
     }
     seen.add(port);
   }
   return services;
+}
+
+function unusable(why: string, hint: string): GodwitError {
+  return new GodwitError("release.services_invalid", `Cannot use the services: ${why}`, {
+    fault: "client",
+    hint,
+  });
 }
 
 function readArguments(value: readonly string[] | null, what: "entrypoint" | "command"): string[] | null {

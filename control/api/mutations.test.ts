@@ -122,6 +122,42 @@ describe("deployImage", () => {
       "release.services_invalid",
       "expected array",
     ],
+    [
+      "http options without the handler http",
+      { services: [{ internal_port: 1, ports: [{ port: 5_432, handlers: [], force_https: true }] }] },
+      "release.services_invalid",
+      "port 5432 has force_https or http_options",
+    ],
+    [
+      "an edit of where a response ends",
+      {
+        services: [{
+          internal_port: 1,
+          ports: [{ port: 80, http_options: { response: { headers: { "Content-Length": "0" } } } }],
+        }],
+      },
+      "release.services_invalid",
+      "the edge alone says",
+    ],
+    [
+      "an access rule without keys",
+      {
+        services: [{ internal_port: 1, ports: [{ port: 80, http_options: { access: { issuer: "i" } } }] }],
+      },
+      "release.services_invalid",
+      "exactly one of jwks_url and jwks",
+    ],
+    [
+      "services that fit no event",
+      {
+        services: Array.from({ length: 10 }, (_, i) => ({
+          internal_port: 1,
+          ports: [{ port: 80 + i, http_options: { response: { headers: { X: "x".repeat(8_000) } } } }],
+        })),
+      },
+      "release.services_invalid",
+      "bytes as JSON",
+    ],
     ["an empty image", { image: "" }, "release.image_invalid", "Cannot use the image"],
     ["an image with a space", { image: "a b" }, "release.image_invalid", "no spaces"],
     ["an empty command", { command: [] }, "release.command_invalid", "command"],
@@ -146,6 +182,28 @@ describe("deployImage", () => {
     expect(release.services).toMatchObject([
       { protocol: "tcp", internal_port: 8_080, ports: [{ port: 80, handlers: ["http"] }] },
     ]);
+  });
+
+  test("keeps what a service asks of the edge in the release", async () => {
+    await api.createApp("asking");
+    const http_options = {
+      compress: true,
+      idle_timeout: 600,
+      response: { headers: { "X-Frame-Options": "DENY", "X-Powered-By": false, Link: ["</a>", "</b>"] } },
+      body_bytes_max: 1_000,
+      rate_limit: { requests: 10, per_s: 60, burst: 5 },
+      access: {
+        issuer: "https://issuer.example/",
+        audience: ["shop"],
+        scopes: ["read"],
+        jwks_url: "https://issuer.example/keys",
+        clock_skew_s: 30,
+      },
+    };
+    const services = [{ internal_port: 8_080, ports: [{ port: 80, force_https: true, http_options }] }];
+    const { release } =
+      (await api.ask(DEPLOY, { input: { app: "asking", image: "test/app:1", services } })).deployImage;
+    expect(release.services).toMatchObject(services);
   });
 
   test("answers a repeated key with the same release, though a deploy is under way", async () => {

@@ -6,7 +6,7 @@ import { Redis } from "ioredis";
 import { testRedis } from "../../deploy/servers/testbed.ts";
 import type { GodwitError } from "../contract/errors.ts";
 import { logStream } from "../contract/events.ts";
-import type { MachineSpec, MachineView } from "../contract/machine.ts";
+import { type MachineSpec, type MachineView, Services } from "../contract/machine.ts";
 import { newMachineId } from "../contract/names.ts";
 import type { HostView, OfferAnswer } from "../contract/worker-api.ts";
 import { TestWorker } from "./testbed.fixture.ts";
@@ -126,14 +126,19 @@ describe("a machine's life", () => {
   }, 60_000);
 
   test("is published with its services, and its env is not", async () => {
-    const spec = await started();
+    const http_options = { compress: true, rate_limit: { requests: 5, per_s: 1 } };
+    const services = Services.parse([
+      { internal_port: 8_080, ports: [{ port: 80, force_https: true, http_options }] },
+    ]);
+    const spec = await started({ services });
     const key = `${worker.config.host_id}/${spec.id}`;
     const event = await worker.publishedEventually(key, (e) => e?.row?.state === "started");
     expect(event).toMatchObject({
       owner: `worker:${worker.config.host_id}`,
       table: "machines",
-      row: { state: "started", app_id: spec.app_id, services: [{ internal_port: 8080 }] },
+      row: { state: "started", app_id: spec.app_id },
     });
+    expect(event!.row!.services).toEqual(services);
     await worker.call("POST", `${pathOf(spec)}/cordon`);
     const cordoned = await worker.publishedEventually(key, (e) => e?.row?.cordoned === true);
     expect(cordoned?.version.seq).toBeGreaterThan(event!.version.seq);
