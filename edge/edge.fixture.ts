@@ -7,7 +7,7 @@ import { Redis } from "ioredis";
 import { pino } from "pino";
 import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
 import type { MachineRow } from "../control/contract/rows.ts";
-import { EdgeConfig } from "../control/contract/process-config.ts";
+import { EdgeConfig, type EdgeListener } from "../control/contract/process-config.ts";
 import { startOwnRedis } from "../deploy/servers/testbed.ts";
 import { type Edge, type EdgeOptions, startEdge } from "./edge.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
@@ -46,7 +46,8 @@ export interface PublishOptions {
 }
 
 export async function startTestEdge(
-  options: EdgeOptions & { regions?: string[]; privateKeySets?: boolean } = {},
+  options: EdgeOptions & { regions?: string[]; privateKeySets?: boolean; listener?: Partial<EdgeListener> } =
+    {},
 ): Promise<TestEdge> {
   const server = await startOwnRedis();
   const folder = mkdtempSync(join(tmpdir(), "godwit-edge-"));
@@ -63,7 +64,7 @@ export async function startTestEdge(
       access_log: logFile,
       private_key_sets: options.privateKeySets ?? false,
     }),
-    listeners: [{ address: "127.0.0.1", port: 0, service_port: 80 }],
+    listeners: [{ address: "127.0.0.1", port: 0, service_port: 80, ...options.listener }],
     admin: { address: "127.0.0.1", port: 0 },
   };
   const edge = await startEdge(config, await loadRuntime(), pino({ level: "silent" }), options);
