@@ -19,6 +19,8 @@ export class RecordingOrigin {
   reading: Reading = RFC;
   /** What a request gets; null: nothing. */
   answer: (seen: Seen) => string | null = answerWithWhatWasSeen;
+  /** Bytes of an answer that go out at a time. */
+  pieceBytes = Infinity;
   bytes = 0;
 
   private constructor(server: Server) {
@@ -26,7 +28,7 @@ export class RecordingOrigin {
   }
 
   static start(): Promise<RecordingOrigin> {
-    const server = createServer({ allowHalfOpen: true });
+    const server = createServer({ allowHalfOpen: true, noDelay: true });
     const origin = new RecordingOrigin(server);
     server.on("connection", (socket) => origin.#connected(socket));
     return new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(origin)));
@@ -48,12 +50,19 @@ export class RecordingOrigin {
       connection.unanswered = sight.rest;
       for (const seen of sight.messages) {
         const response = this.answer(seen);
-        if (response !== null) socket.write(Buffer.from(response, "latin1"));
+        if (response !== null) void this.#write(socket, response);
       }
     });
     socket.on("end", () => socket.end());
     socket.on("close", () => connection.closed = true);
     socket.on("error", () => {});
+  }
+
+  async #write(socket: Socket, text: string): Promise<void> {
+    for (let at = 0; at < text.length && !socket.destroyed; at += this.pieceBytes) {
+      if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+      socket.write(Buffer.from(text.slice(at, at + this.pieceBytes), "latin1"));
+    }
   }
 
   /** @returns what came on each connection since the last time */

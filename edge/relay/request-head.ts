@@ -158,6 +158,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
         if (expects || cursor.value.toLowerCase() !== "100-continue") return EXPECTATION_FAILED;
         expects = true;
         remove = false;
+        if (!cursor.plain) plain = "Expect: 100-continue\r\n";
         break;
       case "x-forwarded-for":
         if (cursor.underscored) break;

@@ -39,6 +39,13 @@ describe("response head", () => {
     );
     expect(head("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n").fields).toBe("content-length: 0\r\n");
   });
+  test("framing fields with underscores are left out, other names with them pass", () => {
+    const parsed = head(
+      "HTTP/1.1 200 OK\r\nContent_Length: 7\r\nX_Y: 1\r\nKeep_Alive: 1\r\ntransfer_encoding: chunked\r\n",
+    );
+    expect(parsed.fields).toBe("X_Y: 1\r\nKeep_Alive: 1\r\n");
+    expect(parsed.length).toBe(UNTIL_CLOSE);
+  });
   test("HEAD, 1xx, 204 and 304 have no body", () => {
     const withLength = head("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n");
     expect(bodyLength(withLength, "HEAD")).toBe(0);

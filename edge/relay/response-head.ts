@@ -56,10 +56,12 @@ export function parseResponseHead(text: string): ResponseHead | string {
   cursor.begin(text, runStart);
   while (cursor.next < text.length) {
     if (!cursor.advance()) return "a header line is not valid";
-    if (cursor.name === null || cursor.underscored) continue;
+    if (cursor.name === null || (cursor.underscored && !FRAMING.has(cursor.name))) continue;
     let remove = true;
     switch (cursor.name) {
+      // With underscores these two are left out: a client that takes them for hyphens would see another end.
       case "content-length": {
+        if (cursor.underscored) break;
         const length = decimal(cursor.value);
         if (hasLength || length === -1) return "Content-Length is repeated or not a number";
         hasLength = true;
@@ -71,6 +73,7 @@ export function parseResponseHead(text: string): ResponseHead | string {
         break;
       }
       case "transfer-encoding":
+        if (cursor.underscored) break;
         if (chunked || minor === 0 || cursor.value.toLowerCase() !== "chunked") {
           return "Transfer-Encoding is not `chunked` alone";
         }
