@@ -15,6 +15,8 @@ import type { ListenerInfo, RelayContext } from "./relay/relay-context.ts";
 import { AccessLines } from "./request/access-line.ts";
 import { AccessLog } from "./request/access-log.ts";
 import { decisionApp } from "./request/decide.ts";
+import { openPeers } from "./request/open-peers.ts";
+import type { PeerFields } from "./request/peer-field.ts";
 import { holdWaitersPerServiceMax, holdWaitMsMax } from "./request/hold.ts";
 import { Metrics } from "./request/metrics.ts";
 import { RequestIds } from "./request/request-id.ts";
@@ -45,6 +47,8 @@ export interface EdgeOptions {
 
 export class Edge {
   readonly region: string;
+  /** The worker host that it stands on, if it does. */
+  readonly hostId: string | null;
   readonly serverName: string;
   /** `Server`, `Via`, and the name of the field whose value is the request's id. */
   readonly responseSignature: string;
@@ -71,6 +75,8 @@ export class Edge {
   readonly #runtime: Runtime;
   readonly #listeners: Listener[] = [];
   readonly #appListeners: { port: number; servicePort: number }[] = [];
+  /** What requests between edges carry; null where there is no fleet. */
+  peers: PeerFields | null = null;
   #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
@@ -96,8 +102,11 @@ export class Edge {
       counts: this.policyCounts,
       ...(options.keysCooldownMs === undefined ? {} : { cooldownMs: options.keysCooldownMs }),
     });
+    this.hostId = config.host_id ?? null;
     this.routes = new RouteTable({
       region: config.region,
+      hostId: this.hostId,
+      usesPeers: config.peers !== undefined,
       nowMs: this.nowMs,
       wallMs: this.wallMs,
       policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
@@ -157,7 +166,7 @@ export class Edge {
     }));
   }
 
-  /** Ports as bound, in the order of the configuration; the admin's last. For configurations that say 0 in tests. */
+  /** Ports as bound, in the order of the configuration; then the admin's, then the peers'. For configurations that say 0 in tests. */
   get ports(): number[] {
     return this.#listeners.map((listener) => listener.port);
   }
@@ -168,6 +177,8 @@ export class Edge {
 
   async start(): Promise<void> {
     const config = this.#config;
+    const { peers } = config;
+    if (peers !== undefined) this.peers = await openPeers(peers.secret_file);
     this.#rows = openRows(config, {
       runtime: this.#runtime,
       log: this.log,
@@ -197,6 +208,10 @@ export class Edge {
         admin: true,
         tls: false,
       });
+    }
+    if (peers !== undefined && peers.listen !== null) {
+      const { address, port } = peers.listen;
+      await this.#listen(address, port, { servicePort: 0, admin: false, tls: false, peer: true });
     }
     this.log.info({ ports: this.ports, routes: this.routes.sizes }, "edge listening");
   }

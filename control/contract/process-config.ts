@@ -91,9 +91,24 @@ export const EdgeListener = z.object({
 });
 export type EdgeListener = z.infer<typeof EdgeListener>;
 
+/**
+ * How edges of one fleet hand requests to each other: an edge that picked a machine of another host sends the request to
+ * that host's own edge (`HostRow.edge`), which alone knows all that the machine has under way.
+ */
+export const EdgePeers = z.object({
+  /** The same 32 or more characters on every edge of the fleet; whoever has them may reach any machine's services. */
+  secret_file: Path,
+  /** Where this host's machines are reached by other edges. Private: what comes here says who the client was. */
+  listen: z.object({ address: z.string(), port: Port }).nullable(),
+});
+export type EdgePeers = z.infer<typeof EdgePeers>;
+
 export const EdgeConfig = z.object({
   schema: z.literal(1),
   edge_id: HostId,
+  /** The worker host that this edge stands on; none for an edge in front alone. */
+  host_id: HostId.optional(),
+  peers: EdgePeers.optional(),
   region: RegionCode,
   /** Regions followed in detail; empty means all that the global stream names. */
   regions: z.array(RegionCode).max(64),

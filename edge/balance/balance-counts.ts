@@ -11,6 +11,12 @@ export class BalanceCounts {
   ejectionsSpared = 0;
   probesAnswered = 0;
   probesFailed = 0;
+  /** Requests that this edge sent back to the edge they came from, by why. */
+  readonly sendBacks = new Map<string, number>();
+  /** Requests that came back to this edge to be picked again. */
+  sentBack = 0;
+  /** Requests on the listener for peers that no edge of the fleet has written. */
+  peersRefused = 0;
   /** Machines passed over now. */
   readonly ejected = new Set<Backend>();
 
@@ -44,6 +50,13 @@ export class BalanceCounts {
     counter("godwit_edge_ejections_count", "Machines passed over.", "reason", () => this.ejections);
     counter("godwit_edge_ejections_spared_count", "Not passed over: half of the service was.", "", () => [
       ["", this.ejectionsSpared],
+    ]);
+    counter("godwit_edge_send_backs_count", "Sent back to the edge they came from.", "reason", () => {
+      return this.sendBacks;
+    });
+    counter("godwit_edge_sent_back_count", "Came back to be picked again.", "", () => [["", this.sentBack]]);
+    counter("godwit_edge_peers_refused_count", "Not from an edge of this fleet.", "", () => [
+      ["", this.peersRefused],
     ]);
     counter("godwit_edge_probes_count", "Requests that tried a machine passed over.", "outcome", () => [
       ["answered", this.probesAnswered],

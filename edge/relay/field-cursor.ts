@@ -34,6 +34,8 @@ export const FIELD_NAMES = [
   "fly-replay-failed",
   "fly-replay-cache-status",
   "fly-preferred-instance-unavailable",
+  "godwit-peer",
+  "godwit-send-back",
   "fly-force-instance-id",
   "fly-prefer-instance-id",
   "fly-force-region",

@@ -71,6 +71,8 @@ export interface ListenerInfo {
   readonly servicePort: number;
   /** Serves the edge's own pages instead of apps. */
   readonly admin: boolean;
+  /** Other edges send requests for this host's machines here. */
+  readonly peer?: boolean;
   /** HTTP/2 without TLS for clients that begin with its preface (RFC 9113 section 3.3). */
   readonly h2c?: boolean;
   /** Clients speak TLS to it. */

@@ -58,6 +58,8 @@ export class RequestHead {
   userAgent: string | null = null;
   /** Where the request asks to go; null for most. */
   steering: Steering | null = null;
+  /** What another edge says of the request; believed on a peer listener alone (`request/peer-field.ts`). */
+  peer: string | null = null;
 
   get hasBody(): boolean {
     return this.contentLength !== 0;
@@ -183,6 +185,9 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
       case "fly-prefer-region":
         if (!cursor.underscored) head.steering = steeringField(head.steering, cursor.name, cursor.value);
         remove = false;
+        break;
+      case "godwit-peer":
+        head.peer = cursor.value;
         break;
       case "trailer":
       case "server":

@@ -20,6 +20,8 @@ export class ResponseHead {
   keepAlive = true;
   upgrade: string | null = null;
   hasDate = false;
+  /** Another edge asks to pick again; believed of another edge alone. */
+  sendBack: string | null = null;
   /** Lines that go on to the client, each with CR LF. */
   fields = "";
 }
@@ -91,6 +93,9 @@ export function parseResponseHead(text: string): ResponseHead | string {
       case "date":
         head.hasDate = true;
         remove = false;
+        break;
+      case "godwit-send-back":
+        head.sendBack = cursor.value;
         break;
       case "keep-alive":
       case "te":

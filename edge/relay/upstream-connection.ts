@@ -26,6 +26,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   readonly #scanner: HeadScanner;
   readonly #body: BodyReader;
   #socket: Socket | null = null;
+  #target: Backend["target"] | null = null;
   #exchange: Exchange | null;
   #head: ResponseHead | null = null;
   #interim = 0;
@@ -51,7 +52,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   }
 
   get usable(): boolean {
-    return !this.#closed && !this.#ended && this.#socket !== null;
+    return !this.#closed && !this.#ended && this.#socket !== null && this.#target === this.backend.target;
   }
 
   // ── the request's side ─────────────────────────────────────────────────────────────────────────────────────────
@@ -59,10 +60,13 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   connect(waitMs: number): void {
     this.deadlineMs = this.#context.nowMs() + waitMs;
     this.#context.deadlines.add(this);
-    const { address, port, region } = this.backend;
-    const near = region === this.#context.region;
+    const target = this.#target = this.backend.target;
+    const near = this.backend.region === this.#context.region;
     const receiveBufferBytes = near ? this.#context.limits.upstreamReceiveBufferBytes : 0;
-    this.#context.sockets.connect({ address, port, receiveBufferBytes }, this);
+    this.#context.sockets.connect(
+      { address: target.address, port: target.port, receiveBufferBytes },
+      this,
+    );
   }
 
   onOpen(socket: Socket): void {

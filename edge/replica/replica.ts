@@ -100,7 +100,6 @@ export class Replica {
   stored(): RowChange[] {
     const changes: RowChange[] = [];
     for (const table of TABLE_NAMES) {
-      if (table === "hosts") continue;
       for (const { key, row } of this.#options.store.rows(table)) {
         changes.push({ table, key, row } as RowChange);
       }
@@ -279,7 +278,7 @@ export class Replica {
     }
     const newest = changed.at(-1);
     if (newest !== undefined) this.#lastLagMs = Math.max(0, wallMs() - newest.event.published_ms);
-    const changes = changed.filter(({ table }) => table !== "hosts").map(({ table, event }) =>
+    const changes = changed.map(({ table, event }) =>
       ({ table, key: event.key, row: event.row }) as RowChange
     );
     if (changes.length > 0) onChanges(changes);

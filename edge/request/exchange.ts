@@ -6,6 +6,7 @@ import { LIMITS, type Limits } from "../relay/limits.ts";
 import type { RequestHead } from "../relay/request-head.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Waiter } from "../routes/waiters.ts";
+import type { PeerRequest } from "./peer-field.ts";
 import type { Wish } from "./wish.ts";
 
 export class Exchange {
@@ -40,6 +41,10 @@ export class Exchange {
   attempts = 0;
   /** Where it asks to go, and what has failed it; null for most. */
   wish: Wish | null = null;
+  /** Times that the edge of a machine's host sent it back. */
+  sendBacks = 0;
+  /** What the edge that sent it here says of it; null for a client's own request. */
+  peer: PeerRequest | null = null;
   /** It tries a machine that was passed over (`balance/breaker.ts`). */
   probe = false;
   /** Only a new connection will do: one from the pool has failed this request. */

@@ -46,6 +46,13 @@ export const REGION_UNAVAILABLE = refusal(
   "No machine of the app runs in the regions that the request asks for.",
   "Send the request without fly-force-region, or start a machine there.",
 );
+export const PEER_REFUSED = refusal(
+  403,
+  "edge.peer_refused",
+  "PE06",
+  "This address is for the other edges of the fleet.",
+  "Use the app's own address; if this is an edge, its peers.secret_file differs from this edge's.",
+);
 export const MACHINES_FULL = refusal(
   503,
   "edge.machines_full",

@@ -7,6 +7,8 @@ import { errorPage } from "./error-page.ts";
 import type { Exchange } from "./exchange.ts";
 import { responseFields } from "./upstream-head.ts";
 
+const EMPTY = Buffer.alloc(0);
+
 export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
   if (exchange.finished) return;
   // What the parser refuses never went through serve().
@@ -29,6 +31,15 @@ export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
     page.body,
     `Fly-Error-Code: ${why.family}\r\n${retryAfter}${allow}${exchange.answerFields}`,
   );
+}
+
+/** Back to the edge that sent the request, to be picked again. */
+export function respondSendBack(edge: Edge, exchange: Exchange, why: string): void {
+  exchange.status = 503;
+  exchange.code = "edge.sent_back";
+  exchange.respondedMs = edge.nowMs();
+  exchange.responseStarted = true;
+  exchange.client.respond(exchange, 503, `Godwit-Send-Back: ${why}\r\n`, EMPTY);
 }
 
 /** Sends what one of the edge's own pages returned. */

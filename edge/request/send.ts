@@ -71,26 +71,32 @@ export function release(edge: Edge, exchange: Exchange): void {
   if (backend.ejectedUntilMs !== Infinity) wakeOneFor(exchange.app!, backend);
 }
 
+export function unreachable(failure: UpstreamFailure): boolean {
+  return failure.kind === "refused" || failure.kind === "connect_timeout";
+}
+
 /** @returns the refusal to answer with, or null where the request is to be picked a machine again */
 export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFailure): Refusal | null {
   const backend = exchange.backend!;
   const service = exchange.service!;
-  const unreachable = failure.kind === "refused" || failure.kind === "connect_timeout";
-  if (unreachable && backend.warmUntilMs > edge.nowMs() && !backend.retired) {
+  const neverConnected = unreachable(failure);
+  if (neverConnected && backend.warmUntilMs > edge.nowMs() && !backend.retired) {
     backend.breaker = { ...CLOSED, reason: "unreachable", failures: 1 };
     // In this order: a release that woke the next one at once would make a storm of tries.
     retryWarmSoon(exchange.app!, backend);
     release(edge, exchange);
     return null;
   }
-  if (unreachable) struck(edge, exchange, "unreachable");
+  if (neverConnected) struck(edge, exchange, "unreachable");
   // A kept connection that turns out closed says nothing: servers close idle ones as they like.
   else if (failure.kind === "reset" && !failure.reused) struck(edge, exchange, "reset");
   release(edge, exchange);
   exchange.attempts++;
-  if (unreachable) {
-    (exchange.wish ??= new Wish()).avoid(backend);
-    if (exchange.attempts < Math.min(CONNECT_ATTEMPTS_MAX, service.size)) return null;
+  if (neverConnected) {
+    const wish = exchange.wish ??= new Wish();
+    wish.avoid(backend);
+    const others = wish.steering.forceInstance === null;
+    if (others && exchange.attempts < Math.min(CONNECT_ATTEMPTS_MAX, service.size)) return null;
     return failure.kind === "refused" ? MACHINE_REFUSED : MACHINE_TIMEOUT;
   }
   if (failure.kind === "response_timeout") return MACHINE_TIMEOUT;

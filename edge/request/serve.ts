@@ -15,13 +15,15 @@ import type { Exchange } from "./exchange.ts";
 import { find } from "./find.ts";
 import { hold } from "./hold.ts";
 import { noMachine } from "./no-machine.ts";
+import { afterSendBack, findForPeer, sendBack } from "./peer.ts";
 import { pick, pickWished } from "./pick.ts";
 import { answer, refuse } from "./respond.ts";
-import { afterFailure, release, send } from "./send.ts";
+import { afterFailure, release, send, unreachable } from "./send.ts";
 import { tally } from "./tally.ts";
 
 export function serve(edge: Edge, exchange: Exchange): void {
   accept(edge, exchange);
+  if (exchange.client.listener.peer === true) return serveForPeer(edge, exchange);
   const own = decide(edge, exchange);
   if (own !== null) return answer(edge, exchange, own);
   const verdict = find(edge, exchange) ?? admit(edge, exchange);
@@ -39,6 +41,13 @@ function admitLater(edge: Edge, exchange: Exchange, verdict: Promise<Refusal | n
   }).catch((error) => exchange.client.onFault(error));
 }
 
+/** From another edge, which has admitted it: only the last two questions are left. */
+function serveForPeer(edge: Edge, exchange: Exchange): void {
+  const refusal = findForPeer(edge, exchange);
+  if (refusal === null) dispatch(edge, exchange);
+  else if (!sendBack(edge, exchange, "none")) refuse(edge, exchange, refusal);
+}
+
 /** From pick on, because a request that was held, or whose machine refused it, comes back here. */
 export function dispatch(edge: Edge, exchange: Exchange): void {
   const { service, wish } = exchange;
@@ -47,6 +56,7 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
     ? pick(service!, distances, edge.nowMs(), edge.random)
     : pickWished(service!, wish, distances, edge.nowMs());
   if (typeof picked !== "string") return send(edge, exchange, picked);
+  if (sendBack(edge, exchange, picked)) return;
   const wait = picked === "starting" || picked === "full" ? picked : noMachine(exchange, picked);
   if (typeof wait !== "string") return refuse(edge, exchange, wait);
   const refusal = hold(edge, exchange, wait, {
@@ -61,15 +71,28 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
  * @returns null where it goes to the client; else what takes the exchange on
  */
 export function received(edge: Edge, exchange: Exchange, head: ResponseHead): (() => void) | null {
+  const why = head.sendBack;
+  if (why !== null && exchange.backend!.viaPeer) {
+    return () => again(edge, exchange, afterSendBack(edge, exchange, why));
+  }
   if (exchange.backend!.breaker !== null) answered(edge, exchange);
   const policy = exchange.service!.policy;
-  if (policy !== null) editResponse(edge, exchange, head, policy);
+  // The edge in front has the policies.
+  if (policy !== null && exchange.peer === null) editResponse(edge, exchange, head, policy);
   return null;
 }
 
 /** The picked machine gave no response. */
 export function failed(edge: Edge, exchange: Exchange, failure: UpstreamFailure): void {
-  const refusal: Refusal | null = afterFailure(edge, exchange, failure);
+  const refusal = afterFailure(edge, exchange, failure);
+  if (unreachable(failure)) {
+    const warm = exchange.servedBy!.warmUntilMs > edge.nowMs();
+    if (sendBack(edge, exchange, warm ? "starting" : "unreachable")) return;
+  }
+  again(edge, exchange, refusal);
+}
+
+function again(edge: Edge, exchange: Exchange, refusal: Refusal | null): void {
   if (refusal === null) dispatch(edge, exchange);
   else refuse(edge, exchange, refusal);
 }

@@ -3,17 +3,23 @@ import type { Edge } from "../edge.ts";
 import type { Downstream } from "../relay/downstream.ts";
 import { decimal } from "../relay/request-head.ts";
 import type { Exchange } from "./exchange.ts";
+import { toPeer } from "./to-peer.ts";
 
 export function upstreamHead(edge: Edge, exchange: Exchange): string {
   const { head, client } = exchange;
   const upgrade = head.upgrade === null ? "" : `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`;
+  if (exchange.peer !== null) {
+    return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${exchange.peer.fields}\r\n`;
+  }
   const forwarded = head.forwardedFor === null && head.forwardedPort === null
     ? client.forwardedFields ||= forwardedFields(edge, client, null, null)
     : forwardedFields(edge, client, head.forwardedFor, head.forwardedPort);
   const missed = exchange.wish?.missedBy(exchange.backend!) ?? null;
   const unavailable = missed === null ? "" : `Fly-Preferred-Instance-Unavailable: ${missed}\r\n`;
-  return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${unavailable}` +
-    `Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
+  const own = `${unavailable}Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
+  return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${
+    exchange.backend!.viaPeer ? toPeer(edge, exchange, own) : own
+  }`;
 }
 
 /** Alike for all requests of a connection that claim nothing themselves; with the empty line that ends the head. */
@@ -37,6 +43,8 @@ function forwardedFields(
 /** Lines that every response gets. */
 export function responseFields(edge: Edge, exchange: Exchange, hasDate: boolean): string {
   const date = hasDate ? "" : `Date: ${edge.httpDate()}\r\n`;
+  // The edge that sent the request signs the response.
+  if (exchange.peer !== null) return date;
   const edits = exchange.service?.policy?.headerEdits ?? null;
   if (edits !== null) {
     return date + (edits.server ? `Server: ${edge.serverName}\r\n` : "") +

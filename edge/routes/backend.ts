@@ -2,11 +2,29 @@
 import type { Breaker } from "../balance/breaker.ts";
 import type { UpstreamConnection } from "../relay/upstream-connection.ts";
 
+export interface Target {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** Another worker host. */
+export class PeerHost {
+  readonly id: string;
+  /** Its own edge; null where it has none, so that its machines are reached directly. */
+  target: Target | null = null;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+}
+
 export class Backend {
   readonly machineId: string;
   readonly region: string;
   readonly address: string;
   readonly port: number;
+  /** The edge of the machine's host, which gets its requests; null where this edge reaches the machine itself. */
+  readonly peer: PeerHost | null;
   softLimit = 20;
   hardLimit = Infinity;
   /** Requests under way from this edge: under both types of concurrency each holds one connection to the machine. */
@@ -25,11 +43,27 @@ export class Backend {
   logged: Uint8Array | null = null;
   #idle: UpstreamConnection[] | null = null;
 
-  constructor(machineId: string, region: string, address: string, port: number) {
+  constructor(
+    machineId: string,
+    region: string,
+    address: string,
+    port: number,
+    peer: PeerHost | null = null,
+  ) {
     this.machineId = machineId;
     this.region = region;
     this.address = address;
     this.port = port;
+    this.peer = peer;
+  }
+
+  /** Where its connections go. Another object means that those before went elsewhere. */
+  get target(): Target {
+    return this.peer?.target ?? this;
+  }
+  /** Its requests go by way of its host's own edge. */
+  get viaPeer(): boolean {
+    return this.peer !== null && this.peer.target !== null;
   }
 
   get idleConnections(): number {

@@ -4,12 +4,12 @@
  * nothing else is touched, and a backend that did not change keeps its connections and counts.
  */
 import type { MachineState, Service } from "../../control/contract/machine.ts";
-import type { AppRow, HostnameRow, MachineRow } from "../../control/contract/rows.ts";
+import type { AppRow, HostnameRow, HostRow, MachineRow } from "../../control/contract/rows.ts";
 import { RegionDistances } from "../balance/region-distance.ts";
 import type { PolicyDependencies } from "../policy/policy.ts";
 import { applyPolicies } from "../policy/port-wishes.ts";
 import { AppRoute, type ServiceRoute } from "./app-route.ts";
-import { Backend } from "./backend.ts";
+import { Backend, PeerHost } from "./backend.ts";
 import { MachineEntry } from "./machine-entry.ts";
 import { NO_SERVICES, ServiceShapes } from "./service-shape.ts";
 
@@ -20,10 +20,15 @@ export const START_GRACE_MS = 15_000;
 export type RowChange =
   | { readonly table: "hostnames"; readonly key: string; readonly row: HostnameRow | null }
   | { readonly table: "apps"; readonly key: string; readonly row: AppRow | null }
-  | { readonly table: "machines"; readonly key: string; readonly row: MachineRow | null };
+  | { readonly table: "machines"; readonly key: string; readonly row: MachineRow | null }
+  | { readonly table: "hosts"; readonly key: string; readonly row: HostRow | null };
 
 export interface RouteTableOptions {
   readonly region: string;
+  /** The host that this edge stands on: its machines are reached directly. */
+  readonly hostId?: string | null;
+  /** Whether machines of other hosts are reached by way of those hosts' edges, where they have one. */
+  readonly usesPeers?: boolean;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   /** Milliseconds since 1970. */
@@ -40,6 +45,7 @@ export class RouteTable {
   #patterns = 0;
   readonly #apps = new Map<string, AppRoute>();
   readonly #machines = new Map<string, MachineEntry>();
+  readonly #hosts = new Map<string, PeerHost>();
   readonly #shapes = new ServiceShapes();
   /** Names of regions, hosts and states, one string each. */
   readonly #names = new Map<string, string>();
@@ -94,6 +100,9 @@ export class RouteTable {
           renamed.add(this.#app(change.key));
           this.#app(change.key).name = change.row?.name ?? null;
           break;
+        case "hosts":
+          this.#applyHost(change.key, change.row);
+          break;
         case "machines":
           this.#applyMachine(change.key, change.row, touched);
       }
@@ -128,6 +137,31 @@ export class RouteTable {
       this.#apps.set(id, app);
     }
     return app;
+  }
+
+  #applyHost(key: string, row: HostRow | null): void {
+    const host = this.#host(key);
+    if (host === null) return;
+    const target = targetOf(row?.edge ?? null);
+    if (host.target?.address === target?.address && host.target?.port === target?.port) return;
+    host.target = target;
+  }
+
+  /** Null where machines of that host are reached directly. */
+  #host(id: string): PeerHost | null {
+    const { usesPeers, hostId } = this.#options;
+    if (usesPeers !== true || id === hostId) return null;
+    let host = this.#hosts.get(id);
+    if (host === undefined) {
+      host = new PeerHost(id);
+      this.#hosts.set(id, host);
+    }
+    return host;
+  }
+
+  /** For a machine that does not run: where its host's edge is, if it is to be asked. */
+  peerOf(machine: MachineEntry): PeerHost | null {
+    return this.#host(machine.hostId);
   }
 
   #applyMachine(key: string, row: MachineRow | null, touched: Set<AppRoute>): void {
@@ -187,7 +221,8 @@ export class RouteTable {
         if (backend === undefined) {
           if (sameRun) backend = old.find((each) => each.port === port && each.address === address);
           if (backend === undefined) {
-            backend = new Backend(machine.id, machine.region, address, port);
+            const peer = this.#host(machine.hostId);
+            backend = new Backend(machine.id, machine.region, address, port, peer);
             backend.warmUntilMs = this.#warmUntilMs(machine, wasStarted);
           }
           made.push(backend);
@@ -253,6 +288,15 @@ function listOf(first: Backend | null): Backend[] {
   const all: Backend[] = [];
   for (let each = first; each !== null; each = each.sibling) all.push(each);
   return all;
+}
+
+/** @param edge `ADDRESS:PORT`, an IPv6 address in brackets */
+function targetOf(edge: string | null): { address: string; port: number } | null {
+  if (edge === null) return null;
+  const colon = edge.lastIndexOf(":");
+  const port = Number(edge.slice(colon + 1));
+  const address = edge.slice(0, colon).replace(/^\[|\]$/g, "");
+  return colon < 1 || !Number.isInteger(port) || port < 1 || port > 65_535 ? null : { address, port };
 }
 
 function isPattern(hostname: string): boolean {

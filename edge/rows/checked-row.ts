@@ -36,7 +36,7 @@ export function checkedRow(entry: unknown): { table: TableName; change: RowChang
 }
 
 function changeOf(table: TableName, key: string, row: unknown): RowChange | null {
-  return table === "hosts" ? null : { table, key, row } as RowChange;
+  return { table, key, row } as RowChange;
 }
 
 function invalid(what: string, hint: string): GodwitError {
