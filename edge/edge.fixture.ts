@@ -46,8 +46,12 @@ export interface PublishOptions {
 }
 
 export async function startTestEdge(
-  options: EdgeOptions & { regions?: string[]; privateKeySets?: boolean; listener?: Partial<EdgeListener> } =
-    {},
+  options: EdgeOptions & {
+    regions?: string[];
+    privateKeySets?: boolean;
+    listener?: Partial<EdgeListener>;
+    tracing?: { otlp_url: string; sample_ratio: number };
+  } = {},
 ): Promise<TestEdge> {
   const server = await startOwnRedis();
   const folder = mkdtempSync(join(tmpdir(), "godwit-edge-"));
@@ -62,6 +66,7 @@ export async function startTestEdge(
       admin: { address: "127.0.0.1", port: 1 },
       rows: { from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
       access_log: logFile,
+      tracing: options.tracing,
       private_key_sets: options.privateKeySets ?? false,
     }),
     listeners: [{ address: "127.0.0.1", port: 0, service_port: 80, ...options.listener }],

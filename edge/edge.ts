@@ -24,6 +24,7 @@ import { refuse } from "./request/respond.ts";
 import { connected } from "./request/send.ts";
 import { failed, finished, received, serve } from "./request/serve.ts";
 import { responseFields } from "./request/upstream-head.ts";
+import type { Tracing } from "./trace/tracing.ts";
 import { RouteTable } from "./routes/route-table.ts";
 import { openRows } from "./rows/open-rows.ts";
 import type { RowSource } from "./rows/row-source.ts";
@@ -61,6 +62,8 @@ export class Edge {
   readonly keySets: KeySets;
   readonly policyCounts = new PolicyCounts();
   readonly metrics: Metrics;
+  /** Null: off. */
+  tracing: Tracing | null = null;
   readonly balance = new BalanceCounts();
   readonly app: Hono;
   readonly relay: RelayContext;
@@ -243,6 +246,7 @@ export class Edge {
     this.deadlines.stop();
     await this.#rows?.stop();
     await this.accessLog.close();
+    await this.tracing?.close();
   }
 
   #fault(error: unknown): void {
@@ -287,6 +291,11 @@ export async function startEdge(
 ): Promise<Edge> {
   const accessLog = await AccessLog.open(config.access_log);
   const edge = new Edge(config, runtime, log, accessLog, options);
+  if (config.tracing !== undefined) {
+    const { Tracing } = await import("./trace/tracing.ts");
+    const { edge_id: edgeId, region, tracing } = config;
+    edge.tracing = new Tracing({ config: tracing, edgeId, region, registry: edge.metrics.registry });
+  }
   await edge.start();
   return edge;
 }

@@ -103,6 +103,14 @@ export const EdgePeers = z.object({
 });
 export type EdgePeers = z.infer<typeof EdgePeers>;
 
+export const TracingConfig = z.object({
+  /** Where spans go: OTLP over HTTP, `http://HOST:4318/v1/traces`. */
+  otlp_url: z.url({ protocol: /^https?$/ }).max(2_048),
+  /** Of requests that come with no decision of their own. */
+  sample_ratio: z.number().min(0).max(1).default(0.01),
+});
+export type TracingConfig = z.infer<typeof TracingConfig>;
+
 export const EdgeConfig = z.object({
   schema: z.literal(1),
   edge_id: HostId,
@@ -119,6 +127,8 @@ export const EdgeConfig = z.object({
   access_log: z.union([z.literal("-"), z.literal("off"), Path]),
   /** Services' `jwks_url` may name plain HTTP and private addresses: for an issuer inside the operator's network. */
   private_key_sets: z.boolean().optional(),
+  /** OpenTelemetry; absent: off, and a client's trace context goes to the machine as it came. */
+  tracing: TracingConfig.optional(),
   /** Value of the `Fly-Region` request header and the like come from `region`; this is the Server header. */
   server_name: AppName.default("godwit"),
 });

@@ -5,4 +5,5 @@ import type { Exchange } from "./exchange.ts";
 export function accept(edge: Edge, exchange: Exchange): void {
   exchange.limits = edge.limits;
   exchange.id = edge.requestIds.next(edge.wallMs());
+  if (edge.tracing !== null && !exchange.client.listener.admin) exchange.trace = edge.tracing.begin(exchange);
 }

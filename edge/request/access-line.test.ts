@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import type { Trace } from "../trace/trace.ts";
 import type { Downstream } from "../relay/downstream.ts";
 import { RequestHead } from "../relay/request-head.ts";
 import { AppRoute } from "../routes/app-route.ts";
@@ -88,7 +89,7 @@ test("an access line has the same keys in the same order whatever became of the 
   const unserved = exchangeOf();
   unserved.app = served.app;
   const traced = exchangeOf();
-  traced.trace = { traceId: "0af7651916cd43dd8448eb211c80319c" };
+  traced.trace = { traceId: "0af7651916cd43dd8448eb211c80319c" } as Trace;
   const keys = [served, refused, unserved].map((exchange) => Object.keys(JSON.parse(lineOf(exchange))));
   expect(keys[1]).toEqual(keys[0]!);
   expect(keys[2]).toEqual(keys[0]!);

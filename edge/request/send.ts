@@ -31,8 +31,11 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   exchange.connectMs = -1;
   exchange.load = ++backend.inFlight;
   if (backend.breaker !== null) probe(edge, exchange, backend);
-  // Made anew where it names the machine: what was for one must not reach another.
-  if (exchange.upstreamHead === "" || exchange.wish !== null || edge.peers !== null) {
+  exchange.trace?.sent(exchange, backend, edge.nowMs());
+  // Made anew where it names the machine or the attempt: what was for one must not reach another.
+  if (
+    exchange.upstreamHead === "" || exchange.wish !== null || edge.peers !== null || exchange.trace !== null
+  ) {
     exchange.upstreamHead = upstreamHead(edge, exchange);
   }
   const kept = exchange.freshOnly ? null : backend.take();

@@ -73,9 +73,11 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
 export function received(edge: Edge, exchange: Exchange, head: ResponseHead): (() => void) | null {
   const why = head.sendBack;
   if (why !== null && exchange.backend!.viaPeer) {
+    exchange.trace?.failed("sent_back", edge.nowMs());
     return () => again(edge, exchange, afterSendBack(edge, exchange, why));
   }
   if (exchange.backend!.breaker !== null) answered(edge, exchange);
+  exchange.trace?.answered(head.status);
   const policy = exchange.service!.policy;
   // The edge in front has the policies.
   if (policy !== null && exchange.peer === null) editResponse(edge, exchange, head, policy);
@@ -84,6 +86,7 @@ export function received(edge: Edge, exchange: Exchange, head: ResponseHead): ((
 
 /** The picked machine gave no response. */
 export function failed(edge: Edge, exchange: Exchange, failure: UpstreamFailure): void {
+  exchange.trace?.failed(failure.kind, edge.nowMs());
   const refusal = afterFailure(edge, exchange, failure);
   if (unreachable(failure)) {
     const warm = exchange.servedBy!.warmUntilMs > edge.nowMs();

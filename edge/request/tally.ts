@@ -5,6 +5,7 @@ import type { Exchange } from "./exchange.ts";
 export function tally(edge: Edge, exchange: Exchange): void {
   if (exchange.client.listener.admin) return;
   const endedMs = edge.nowMs();
+  exchange.trace?.finished(exchange, endedMs);
   edge.metrics.observe(exchange, (endedMs - exchange.startedMs) / 1_000);
   if (!edge.accessLog.enabled) return;
   const place = edge.accessLog.place();

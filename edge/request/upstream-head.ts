@@ -17,7 +17,7 @@ export function upstreamHead(edge: Edge, exchange: Exchange): string {
   const missed = exchange.wish?.missedBy(exchange.backend!) ?? null;
   const unavailable = missed === null ? "" : `Fly-Preferred-Instance-Unavailable: ${missed}\r\n`;
   const own = `${unavailable}Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
-  return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${
+  return `${head.method} ${head.target} HTTP/1.1\r\n${exchange.trace?.fields ?? head.fields}${upgrade}${
     exchange.backend!.viaPeer ? toPeer(edge, exchange, own) : own
   }`;
 }
