@@ -407,6 +407,8 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
     this.sendWindow -= to - from;
     this.writer.data(streamId, bytes, from, to);
     this.#guard.earn("window_update", WINDOW_UPDATES_PER_DATA);
+    // Some measure a connection with a ping behind each DATA frame.
+    this.#guard.earn("ping", 1);
   }
 
   sendTrailers(streamId: number, trailers: string): void {

@@ -24,8 +24,9 @@ import {
   WINDOW_BYTES_INITIAL,
   WINDOW_UPDATE,
 } from "./protocol.ts";
-import { RequestFields, TrailerFields } from "./request-fields.ts";
+import { RequestFields } from "./request-fields.ts";
 import type { Http2Stream } from "./stream.ts";
+import { TrailerFields } from "./trailer-fields.ts";
 import { handshake, UNKNOWN_PROTOCOL } from "./websocket.ts";
 
 /** Open streams of one client's connection. */

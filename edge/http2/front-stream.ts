@@ -2,7 +2,7 @@
  * A request of HTTP/2 and its response: the client's half of an exchange. Towards the stages it speaks HTTP/1.1: a body without
  * a length goes on as chunks, the chunks of a response come off again, trailers pass both ways.
  */
-import { BodyReader, isTrailer } from "../relay/body-reader.ts";
+import { BodyReader } from "../relay/body-reader.ts";
 import type { Timed } from "../relay/deadlines.ts";
 import type { Downstream } from "../relay/downstream.ts";
 import { withoutFields } from "../relay/field-cursor.ts";
@@ -13,6 +13,7 @@ import { CHUNKED, type ResponseHead } from "../relay/response-head.ts";
 import { Exchange } from "../request/exchange.ts";
 import { BAD_RESPONSE } from "../request/refusals.ts";
 import { chunk, CHUNK_END, lastChunk } from "./chunk.ts";
+import { trailerLines } from "./field-line.ts";
 import type { FrontConnection } from "./front-connection.ts";
 import { CANCEL, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR } from "./protocol.ts";
 import { Http2Stream } from "./stream.ts";
@@ -145,7 +146,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   trailers(lines: string | null): void {
     const exchange = this.#exchange;
     if (exchange === null) return this.remoteEnded();
-    if (lines === null || exchange.tunnel || this.#key !== null || !allTrailers(lines)) {
+    if (lines === null || exchange.tunnel || this.#key !== null || trailerLines(lines) !== lines) {
       return this.refuse(BAD_FIELD, true);
     }
     if (exchange.head.contentLength !== CHUNKED) return this.onRemoteEnd(); // HTTP/1.1 has no place for them
@@ -406,13 +407,4 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     this.#front.context.handler.fault(error);
     this.close();
   }
-}
-
-function allTrailers(lines: string): boolean {
-  for (let at = 0; at < lines.length;) {
-    const end = lines.indexOf("\r\n", at);
-    if (!isTrailer(lines.slice(at, end))) return false;
-    at = end + 2;
-  }
-  return true;
 }

@@ -22,9 +22,10 @@ const VARYING = new Set([
   ":path",
 ]);
 const NEVER_INDEXED = new Set(["authorization", "cookie", "proxy-authorization", "set-cookie"]);
-/** Of HTTP/1.1 alone (RFC 9113 section 8.2.2). */
+/** Of HTTP/1.1 alone (RFC 9113 section 8.2.2); `host` has become `:authority`. */
 const CONNECTION_FIELDS = new Set([
   "connection",
+  "host",
   "keep-alive",
   "proxy-connection",
   "transfer-encoding",

@@ -4,7 +4,8 @@ import { LIMITS } from "../relay/limits.ts";
 import { parseRequestHead, RequestHead } from "../relay/request-head.ts";
 import { Field } from "./hpack-table.ts";
 import { type Fields, pseudo } from "./http2.fixture.ts";
-import { RequestFields, TrailerFields } from "./request-fields.ts";
+import { RequestFields } from "./request-fields.ts";
+import { TrailerFields } from "./trailer-fields.ts";
 
 function read(fields: Fields, ends = true): string {
   const sink = new RequestFields(LIMITS).begin();

@@ -3,7 +3,7 @@
  * parser as every other: each rule about hosts, lengths and names is written once. What is checked here is what the
  * form of HTTP/2 alone can hide: pseudo-fields, upper case, connection fields, and bytes that would be a line's end.
  */
-import { BYTE_CLASS, HTAB, SP, TARGET, TOKEN, VALUE } from "../relay/byte-class.ts";
+import { BYTE_CLASS, TARGET, TOKEN } from "../relay/byte-class.ts";
 import type { Limits } from "../relay/limits.ts";
 import {
   BAD_FIELD,
@@ -16,6 +16,7 @@ import {
   type Refusal,
   TARGET_TOO_LONG,
 } from "../relay/refusal.ts";
+import { fieldLine } from "./field-line.ts";
 import type { FieldSink } from "./hpack-decoder.ts";
 import { type Field, FIELD_OVERHEAD_BYTES } from "./hpack-table.ts";
 
@@ -71,12 +72,12 @@ export class RequestFields implements FieldSink {
     }
     if (field.name.charCodeAt(0) === COLON) return this.#pseudo(field);
     this.#regular = true;
-    if (field.line === "") field.line = this.#lineOf(field);
-    if (field.line === null) {
+    const line = fieldLine(field);
+    if (line === null) {
       this.#refusal = BAD_FIELD;
       return;
     }
-    if (field.line.length > this.#limits.fieldLineBytesMax) {
+    if (line.length > this.#limits.fieldLineBytesMax) {
       this.#refusal = HEAD_TOO_LARGE;
       return;
     }
@@ -95,7 +96,7 @@ export class RequestFields implements FieldSink {
       case "te":
         return;
     }
-    this.#lines += field.line;
+    this.#lines += line;
   }
 
   #pseudo(field: Field): void {
@@ -107,27 +108,6 @@ export class RequestFields implements FieldSink {
     else if (name === ":authority" && this.#authority === null) this.#authority = value;
     else if (name === ":protocol" && this.protocol === null) this.protocol = value;
     else this.#refusal = BAD_FIELD;
-  }
-
-  /** @returns null where HTTP/1.1 cannot say it, or HTTP/2 must not (section 8.2) */
-  #lineOf({ name, value }: Field): string | null {
-    if (name.length === 0) return null;
-    for (let i = 0; i < name.length; i++) {
-      const code = name.charCodeAt(i);
-      if ((BYTE_CLASS[code]! & TOKEN) === 0 || (code >= 0x41 && code <= 0x5a)) return null;
-    }
-    if (!isValue(value)) return null;
-    switch (name) {
-      case "connection":
-      case "keep-alive":
-      case "proxy-connection":
-      case "transfer-encoding":
-      case "upgrade":
-        return null;
-      case "te":
-        if (value !== "trailers") return null;
-    }
-    return `${name}: ${value}\r\n`;
   }
 
   /**
@@ -166,37 +146,9 @@ export class RequestFields implements FieldSink {
   }
 }
 
-/** @returns lines of a trailer section; null where it is not valid, or too large */
-export class TrailerFields implements FieldSink {
-  readonly #limits: Limits;
-  lines: string | null = "";
-
-  constructor(limits: Limits) {
-    this.#limits = limits;
-  }
-  begin(): this {
-    this.lines = "";
-    return this;
-  }
-  field({ name, value }: Field): void {
-    if (this.lines === null) return;
-    this.lines = isAll(TOKEN, name) && name === name.toLowerCase() && isValue(value) &&
-        this.lines.length + name.length + value.length + 4 <= this.#limits.trailerBytesMax
-      ? `${this.lines}${name}: ${value}\r\n`
-      : null;
-  }
-}
-
 function isAll(bit: number, text: string): boolean {
   for (let i = 0; i < text.length; i++) if ((BYTE_CLASS[text.charCodeAt(i)]! & bit) === 0) return false;
   return text.length > 0;
-}
-
-/** Section 8.2.1: no space at either end either. */
-export function isValue(value: string): boolean {
-  for (let i = 0; i < value.length; i++) if ((BYTE_CLASS[value.charCodeAt(i)]! & VALUE) === 0) return false;
-  const first = value.charCodeAt(0), last = value.charCodeAt(value.length - 1);
-  return first !== SP && first !== HTAB && last !== SP && last !== HTAB;
 }
 
 function sameHost(a: string, b: string): boolean {

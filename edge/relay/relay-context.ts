@@ -12,6 +12,8 @@ export interface UpstreamFailure {
   readonly detail: string;
   /** The connection came from the pool, so the machine may have closed it before the request arrived. */
   readonly reused: boolean;
+  /** The machine says that it has not looked at the request (RFC 9113 section 8.7). */
+  readonly unseen?: boolean;
 }
 
 export interface RelayHandler {

@@ -38,14 +38,22 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   ) {
     exchange.upstreamHead = upstreamHead(edge, exchange);
   }
+  const http2 = backend.http2;
+  if (http2 !== null && exchange.head.upgrade === null && http2.ports.includes(exchange.service!.port)) {
+    exchange.connectStartedMs = edge.nowMs();
+    return http2.send(edge.relay, exchange, backend, connectWaitMs(edge, backend));
+  }
   const kept = exchange.freshOnly ? null : backend.take();
   if (kept !== null) return kept.reuse(exchange);
   const upstream = new UpstreamConnection(edge.relay, backend, exchange);
   exchange.upstream = upstream;
-  const nowMs = edge.nowMs();
-  exchange.connectStartedMs = nowMs;
-  const warm = backend.warmUntilMs > nowMs && backend.breaker !== null;
-  upstream.connect(warm ? WARM_CONNECT_WAIT_MS : edge.limits.connectWaitMsMax);
+  exchange.connectStartedMs = edge.nowMs();
+  upstream.connect(connectWaitMs(edge, backend));
+}
+
+function connectWaitMs(edge: Edge, backend: Backend): number {
+  const warm = backend.warmUntilMs > edge.nowMs() && backend.breaker !== null;
+  return warm ? WARM_CONNECT_WAIT_MS : edge.limits.connectWaitMsMax;
 }
 
 /** The connection stands. If others wait for this machine to listen, it does now. */
@@ -105,7 +113,8 @@ export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFa
   }
   if (failure.kind === "response_timeout") return MACHINE_TIMEOUT;
   if (failure.kind === "bad_response") return BAD_RESPONSE;
-  const repeatable = failure.reused && !exchange.bodySent && IDEMPOTENT.has(exchange.head.method);
+  const unseen = failure.unseen === true || (failure.reused && IDEMPOTENT.has(exchange.head.method));
+  const repeatable = unseen && !exchange.bodySent;
   if (!repeatable || exchange.attempts >= ATTEMPTS_MAX) return MACHINE_RESET;
   exchange.freshOnly = true;
   return null;

@@ -1,5 +1,6 @@
 /** One port of one machine: where requests can go, what is known of it here, and the idle connections to it. */
 import type { Breaker } from "../balance/breaker.ts";
+import type { BackPool } from "../http2/back-pool.ts";
 import type { UpstreamConnection } from "../relay/upstream-connection.ts";
 
 export interface Target {
@@ -41,6 +42,8 @@ export class Backend {
   retired = false;
   /** What the log says of it in each line, kept by `access-line.ts`. */
   logged: Uint8Array | null = null;
+  /** Null where the machine wants HTTP/1.1 alone. */
+  http2: BackPool | null = null;
   #idle: UpstreamConnection[] | null = null;
 
   constructor(
@@ -96,5 +99,6 @@ export class Backend {
     const idle = this.#idle ?? [];
     this.#idle = null;
     for (const connection of idle) connection.destroy();
+    this.http2?.retire();
   }
 }

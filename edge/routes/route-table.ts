@@ -6,6 +6,7 @@
 import type { MachineState, Service } from "../../control/contract/machine.ts";
 import type { AppRow, HostnameRow, HostRow, MachineRow } from "../../control/contract/rows.ts";
 import { RegionDistances } from "../balance/region-distance.ts";
+import { backPoolOf } from "../http2/back-pool.ts";
 import type { PolicyDependencies } from "../policy/policy.ts";
 import { applyPolicies } from "../policy/port-wishes.ts";
 import { AppRoute, type ServiceRoute } from "./app-route.ts";
@@ -227,6 +228,7 @@ export class RouteTable {
           }
           made.push(backend);
         }
+        backend.http2 = backPoolOf(backend.http2, shape.services, port);
         backend.softLimit = concurrency.soft_limit;
         backend.hardLimit = concurrency.hard_limit ?? Infinity;
       }
