@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { pino } from "pino";
 import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
-import type { MachineRow } from "../control/contract/rows.ts";
-import { EdgeConfig, type EdgeListener } from "../control/contract/process-config.ts";
+import { type MachineRow, type TableName, TABLES } from "../control/contract/rows.ts";
+import { EdgeConfig, type EdgeListener, type EdgeTls } from "../control/contract/process-config.ts";
 import { startOwnRedis } from "../deploy/servers/testbed.ts";
 import { type Edge, type EdgeOptions, startEdge } from "./edge.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
@@ -25,6 +25,8 @@ export interface TestEdge {
   readonly edge: Edge;
   readonly port: number;
   readonly adminPort: number;
+  /** Stands for service port 443; 0 where the edge was started without TLS. */
+  readonly tlsPort: number;
   readonly folder: string;
   /** As admin. */
   readonly redis: Redis;
@@ -51,6 +53,7 @@ export async function startTestEdge(
     privateKeySets?: boolean;
     listener?: Partial<EdgeListener>;
     tracing?: { otlp_url: string; sample_ratio: number };
+    tls?: EdgeTls;
   } = {},
 ): Promise<TestEdge> {
   const server = await startOwnRedis();
@@ -69,16 +72,22 @@ export async function startTestEdge(
       tracing: options.tracing,
       private_key_sets: options.privateKeySets ?? false,
     }),
-    listeners: [{ address: "127.0.0.1", port: 0, service_port: 80, ...options.listener }],
+    listeners: [
+      { address: "127.0.0.1", port: 0, service_port: 80, ...options.listener },
+      ...(options.tls === undefined ? [] : [{ address: "127.0.0.1", port: 0, service_port: 443, tls: true }]),
+    ],
+    ...(options.tls === undefined ? {} : { tls: options.tls }),
     admin: { address: "127.0.0.1", port: 0 },
   };
   const edge = await startEdge(config, await loadRuntime(), pino({ level: "silent" }), options);
   const redis = new Redis(server.urlOf("admin"), { maxRetriesPerRequest: null });
   redis.on("error", () => {});
-  const [port = 0, adminPort = 0] = edge.ports;
+  const [port = 0, ...otherPorts] = edge.ports;
+  const adminPort = otherPorts.at(-1)!;
+  const tlsPort = options.tls === undefined ? 0 : otherPorts[0]!;
 
   const publish: TestEdge["publish"] = async (table, key, row, { owner, stream, seq } = {}) => {
-    const global = table === "apps" || table === "hostnames";
+    const global = TABLES[table as TableName]?.scope === "global";
     const event = {
       schema: 1,
       owner: owner ?? (global ? "api" : `worker:${HOST_ID}`),
@@ -136,6 +145,7 @@ export async function startTestEdge(
     edge,
     port,
     adminPort,
+    tlsPort,
     folder,
     redis,
     logFile,

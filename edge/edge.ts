@@ -25,12 +25,15 @@ import { connected } from "./request/send.ts";
 import { failed, finished, received, serve } from "./request/serve.ts";
 import { responseFields } from "./request/upstream-head.ts";
 import type { Tracing } from "./trace/tracing.ts";
-import { RouteTable } from "./routes/route-table.ts";
+import { AcceptTls } from "./tls/accept-tls.ts";
+import type { HandshakeLimits } from "./tls/handshake-limits.ts";
+import { TlsFront } from "./tls/tls-front.ts";
+import { RouteTable, type RowChange } from "./routes/route-table.ts";
 import { openRows } from "./rows/open-rows.ts";
 import type { RowSource } from "./rows/row-source.ts";
 import { loopClock } from "./runtime/loop-clock.ts";
 import type { Runtime } from "./runtime/runtime.ts";
-import type { Listener } from "./runtime/socket-port.ts";
+import type { Listener, SocketEvents } from "./runtime/socket-port.ts";
 
 /** How long running requests may take to finish once the edge stops. */
 export const DRAIN_MS_MAX = 10_000;
@@ -41,6 +44,7 @@ export const CATCH_UP_MS_MAX = 5_000;
 /** What tests make small. */
 export interface EdgeOptions {
   readonly limits?: Partial<Limits>;
+  readonly handshakeLimits?: Partial<HandshakeLimits>;
   readonly holdWaitMsMax?: number;
   readonly holdWaitersMax?: number;
   readonly keysCooldownMs?: number;
@@ -65,6 +69,7 @@ export class Edge {
   /** Null: off. */
   tracing: Tracing | null = null;
   readonly balance = new BalanceCounts();
+  readonly tls: TlsFront;
   readonly app: Hono;
   readonly relay: RelayContext;
   readonly accessLog: AccessLog;
@@ -153,20 +158,32 @@ export class Edge {
       policies: this.policyCounts,
     });
     this.balance.register(this.metrics.registry);
-    this.app = decisionApp(adminPages({
-      edgeId: config.edge_id,
-      region: config.region,
-      rows: () => this.#rows,
-      routes: this.routes,
-      metrics: () => this.metrics,
-      limits: this.limits,
-      holdWaitersMax: this.holdWaitersMax,
-      holdWaitMsMax: this.holdWaitMsMax,
-      listeners: () => this.#appListeners,
-      random: this.random,
+    this.tls = new TlsFront({
+      config: config.tls ?? {},
+      limits: options.handshakeLimits ?? {},
+      log,
       nowMs: this.nowMs,
-      draining: () => this.relay.draining,
-    }));
+      wallMs: this.wallMs,
+      optionsOf: (name, port) => this.routes.find(name)?.services.get(port)?.policy?.tls ?? null,
+    });
+    this.tls.counts.register(this.metrics.registry, () => this.tls.sizes());
+    this.app = decisionApp(
+      adminPages({
+        edgeId: config.edge_id,
+        region: config.region,
+        rows: () => this.#rows,
+        routes: this.routes,
+        metrics: () => this.metrics,
+        limits: this.limits,
+        holdWaitersMax: this.holdWaitersMax,
+        holdWaitMsMax: this.holdWaitMsMax,
+        listeners: () => this.#appListeners,
+        random: this.random,
+        nowMs: this.nowMs,
+        draining: () => this.relay.draining,
+      }),
+      (host, token) => this.tls.acme.http(host, token),
+    );
   }
 
   /** Ports as bound, in the order of the configuration; then the admin's, then the peers'. For configurations that say 0 in tests. */
@@ -185,24 +202,26 @@ export class Edge {
     this.#rows = openRows(config, {
       runtime: this.#runtime,
       log: this.log,
-      onChanges: (changes) => this.routes.apply(changes),
+      onChanges: (changes) => this.#apply(changes),
       nowMs: () => performance.now(),
       wallMs: () => Date.now(),
       random: this.random,
     });
-    this.routes.apply(this.#rows.stored());
+    this.#apply(this.#rows.stored());
     const caughtUp = this.#rows.caughtUp();
     this.#rows.start();
     // An edge that listens before it knows its routes would answer 404 for apps that are there.
     const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
     await Promise.race([caughtUp, late]);
     this.deadlines.start(loopClock);
-    for (const { address, port, service_port, h2c } of config.listeners) {
+    if (config.listeners.some(({ tls }) => tls)) await this.tls.load();
+    for (const { address, port, service_port, h2c, tls, http2 } of config.listeners) {
       await this.#listen(address, port, {
         servicePort: service_port,
         admin: false,
-        tls: false,
+        tls: tls ?? false,
         h2c: h2c ?? false,
+        http2: http2 ?? true,
       });
     }
     if (config.admin !== null) {
@@ -219,10 +238,19 @@ export class Edge {
     this.log.info({ ports: this.ports, routes: this.routes.sizes }, "edge listening");
   }
 
+  #apply(changes: readonly RowChange[]): void {
+    this.tls.apply(changes);
+    this.routes.apply(changes);
+  }
+
   async #listen(address: string, port: number, info: ListenerInfo): Promise<void> {
-    const http1 = () => new ClientConnection(this.relay, info);
-    const http2 = () => new FrontConnection(this.relay, info);
-    const accept = info.h2c === true ? () => new ChooseProtocol(this.relay, http1, http2) : http1;
+    const http1 = (serverName: string | null = null) => new ClientConnection(this.relay, info, serverName);
+    const http2 = (serverName: string | null = null) => new FrontConnection(this.relay, info, serverName);
+    const { tls, h2c, servicePort } = info;
+    const services = { servicePort, http1, http2: info.http2 === false ? null : http2 };
+    let accept: () => SocketEvents = () => http1();
+    if (tls) accept = () => new AcceptTls(this.relay, this.tls, services);
+    else if (h2c === true) accept = () => new ChooseProtocol(this.relay, http1, http2);
     const listener = await this.#runtime.sockets.listen({ address, port }, accept);
     this.#listeners.push(listener);
     if (!info.admin) this.#appListeners.push({ port: listener.port, servicePort: info.servicePort });

@@ -1,6 +1,7 @@
 /**
  * The edge's process: a node of a fleet (`--config PATH`) or an edge by itself (`--from … --to …`). SIGTERM and SIGINT
- * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate.
+ * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate, and
+ * reads the certificate files again.
  */
 import { readFile } from "node:fs/promises";
 import { pino } from "pino";
@@ -44,6 +45,9 @@ try {
     });
   }
   process.on("SIGHUP", () => {
+    edge.tls.load().catch((error) => {
+      log.error({ err: messageOf(error) }, "cannot read the certificates anew; the old ones stay in use");
+    });
     edge.accessLog.reopen().catch((error) => {
       log.error({ err: messageOf(error) }, "cannot open the access log anew; the old file stays in use");
     });

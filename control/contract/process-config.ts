@@ -88,6 +88,10 @@ export const EdgeListener = z.object({
   service_port: Port,
   /** HTTP/2 without TLS, for clients that begin with its preface (RFC 9113 section 3.3). */
   h2c: z.boolean().optional(),
+  /** Clients speak TLS to it. */
+  tls: z.boolean().optional(),
+  /** HTTP/2 by ALPN on a TLS listener. @default true */
+  http2: z.boolean().optional(),
 });
 export type EdgeListener = z.infer<typeof EdgeListener>;
 
@@ -111,6 +115,18 @@ export const TracingConfig = z.object({
 });
 export type TracingConfig = z.infer<typeof TracingConfig>;
 
+/** Files are read again on SIGHUP. */
+export const EdgeTls = z.object({
+  /** PEM: what answers for names without a certificate of their own. Without the two, the edge signs one itself. */
+  certificate_file: Path.optional(),
+  key_file: Path.optional(),
+  /** JSON (`OpeningKeys` in sealing.ts), mode 0600: opens the private keys of certificates' rows. */
+  sealing_key_file: Path.optional(),
+}).refine((tls) => (tls.certificate_file === undefined) === (tls.key_file === undefined), {
+  message: "certificate_file and key_file need each other",
+});
+export type EdgeTls = z.infer<typeof EdgeTls>;
+
 export const EdgeConfig = z.object({
   schema: z.literal(1),
   edge_id: HostId,
@@ -124,6 +140,8 @@ export const EdgeConfig = z.object({
   /** Metrics, status, replica state; loopback. */
   admin: z.object({ address: z.string(), port: Port }).nullable(),
   rows: EdgeRows,
+  /** For listeners with `tls`. */
+  tls: EdgeTls.optional(),
   access_log: z.union([z.literal("-"), z.literal("off"), Path]),
   /** Services' `jwks_url` may name plain HTTP and private addresses: for an issuer inside the operator's network. */
   private_key_sets: z.boolean().optional(),

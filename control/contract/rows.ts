@@ -53,15 +53,50 @@ export const HostRow = z.object({
   edge: z.string().max(64).optional(),
 });
 
+/** Key: `NAME/SOURCE`, so that a name has its custom certificate and the one by ACME beside it. */
+export const CertificateRow = z.object({
+  /** The name that clients ask for; `*.example.com` is every name with exactly one label more (RFC 9525 section 6.3). */
+  name: z.union([Hostname, z.templateLiteral(["*.", Hostname])]),
+  /** A custom certificate comes before one by ACME while it is valid. */
+  source: z.enum(["custom", "acme"]),
+  /** PEM, the certificate of the name first. */
+  chain: z.string().max(32_768).startsWith("-----BEGIN CERTIFICATE-----"),
+  /** The private key, sealed to the edges (`sealing.ts`). */
+  sealed_key: z.string().max(16_384).regex(
+    /^[\w-]+(?:\.[\w-]*){4}$/,
+    "a sealed key is a JWE in compact form",
+  ),
+  not_after_ms: z.number().int().min(0),
+});
+const AcmeToken = z.string().min(22).max(128).regex(
+  /^[\w-]+$/,
+  "a token is base64url (RFC 8555 section 8.1)",
+);
+const KeyAuthorization = z.string().max(256).regex(/^[\w-]+\.[\w-]{43}$/, "TOKEN.THUMBPRINT");
+/** Key: `http-01/TOKEN`, because nobody can guess one (RFC 8555 section 8.3), or `tls-alpn-01/HOST`. */
+export const AcmeAnswerRow = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("http-01"),
+    host: Hostname,
+    token: AcmeToken,
+    key_authorization: KeyAuthorization,
+  }),
+  z.object({ type: z.literal("tls-alpn-01"), host: Hostname, key_authorization: KeyAuthorization }),
+]);
+
 export type HostnameRow = z.infer<typeof HostnameRow>;
 export type AppRow = z.infer<typeof AppRow>;
 export type MachineRow = z.infer<typeof MachineRow>;
 export type HostRow = z.infer<typeof HostRow>;
+export type CertificateRow = z.infer<typeof CertificateRow>;
+export type AcmeAnswerRow = z.infer<typeof AcmeAnswerRow>;
 
 /** Which stream a table travels on: `global`, or the one of the row's region. */
 export const TABLES = {
   hostnames: { scope: "global", row: HostnameRow },
   apps: { scope: "global", row: AppRow },
+  certificates: { scope: "global", row: CertificateRow },
+  acme_answers: { scope: "global", row: AcmeAnswerRow },
   machines: { scope: "region", row: MachineRow },
   hosts: { scope: "region", row: HostRow },
 } as const;
@@ -77,6 +112,12 @@ export function keyOf<T extends TableName>(table: T, row: RowOf<T>): string {
       return (row as HostnameRow).hostname;
     case "machines":
       return `${(row as MachineRow).host_id}/${(row as MachineRow).id}`;
+    case "certificates":
+      return `${(row as CertificateRow).name}/${(row as CertificateRow).source}`;
+    case "acme_answers": {
+      const answer = row as AcmeAnswerRow;
+      return answer.type === "http-01" ? `http-01/${answer.token}` : `tls-alpn-01/${answer.host}`;
+    }
     default:
       return (row as AppRow | HostRow).id;
   }

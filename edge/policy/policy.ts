@@ -7,6 +7,7 @@
  */
 import type { ServicePort } from "../../control/contract/machine.ts";
 import type { Limits } from "../relay/limits.ts";
+import type { TlsOptions } from "../tls/tls-options.ts";
 import { Access } from "./access.ts";
 import { type HeaderEdits, headerEditsOf } from "./header-edits.ts";
 import type { KeySets } from "./key-sets.ts";
@@ -21,6 +22,8 @@ export interface Policy {
   readonly access: Access | null;
   readonly compress: boolean;
   readonly headerEdits: HeaderEdits | null;
+  /** What its handshakes offer; read by TLS listeners. */
+  readonly tls: TlsOptions | null;
   /** The edge's, with this service's times and sizes in place. */
   readonly limits: Limits;
 }
@@ -34,11 +37,20 @@ export interface PolicyDependencies {
 
 /** @returns what of a port's options is policy, as a text; null where nothing is */
 export function policyKey(port: ServicePort): string | null {
-  const { force_https, http_options } = port;
-  if (!force_https && http_options === undefined) return null;
+  const { force_https, http_options, tls_options } = port;
+  if (!force_https && http_options === undefined && tls_options === undefined) return null;
   const { compress, idle_timeout, headers_read_timeout, response, body_bytes_max, rate_limit, access } =
     http_options ?? {};
-  const asks = [compress, idle_timeout, headers_read_timeout, response, body_bytes_max, rate_limit, access];
+  const asks = [
+    compress,
+    idle_timeout,
+    headers_read_timeout,
+    response,
+    body_bytes_max,
+    rate_limit,
+    access,
+    tls_options,
+  ];
   if (!force_https && asks.every((value) => value === undefined || value === false)) return null;
   return JSON.stringify([force_https, ...asks]);
 }
@@ -61,6 +73,7 @@ export function makePolicy(
     access: options.access === undefined ? null : new Access(options.access, keySets),
     compress: options.compress === true,
     headerEdits: headerEditsOf(options.response),
+    tls: port.tls_options ?? null,
     limits: limitsOf(port, limits),
   };
 }

@@ -25,7 +25,7 @@ const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 
 export class ClientConnection implements Client, Downstream, SocketEvents, Timed {
   readonly protocol = "1.1";
-  readonly serverName: string | null = null;
+  readonly serverName: string | null;
   forwardedFields = "";
   readonly listener: ListenerInfo;
   port = 0;
@@ -55,9 +55,10 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   /** For HTTP/1.0 clients, which know no chunks. */
   #dechunker: BodyReader | null = null;
 
-  constructor(context: RelayContext, listener: ListenerInfo) {
+  constructor(context: RelayContext, listener: ListenerInfo, serverName: string | null = null) {
     this.#context = context;
     this.listener = listener;
+    this.serverName = serverName;
     this.#scanner = new HeadScanner(context.limits);
     this.#body = new BodyReader(context.limits);
     this.#headWaitMsMax = context.limits.headWaitMsMax;

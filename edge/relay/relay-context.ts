@@ -79,4 +79,6 @@ export interface ListenerInfo {
   readonly h2c?: boolean;
   /** Clients speak TLS to it. */
   readonly tls: boolean;
+  /** HTTP/2 by ALPN where clients speak TLS. @default true */
+  readonly http2?: boolean;
 }

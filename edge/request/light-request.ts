@@ -1,14 +1,18 @@
 /** The little of a Request that Hono's router and the edge's own pages read; a real one would cost more than the relay. */
 import { fieldValue } from "../relay/field-cursor.ts";
+import { ACME_PATH } from "../tls/acme-answers.ts";
 import type { Exchange } from "./exchange.ts";
 
 export class LightRequest {
   readonly #exchange: Exchange;
+  readonly #acme: boolean;
   readonly raw = this;
   readonly body = null;
 
-  constructor(exchange: Exchange) {
+  /** @param acme validations of ACME are under way */
+  constructor(exchange: Exchange, acme: boolean) {
     this.#exchange = exchange;
+    this.#acme = acme;
   }
   /** HEAD is routed as GET, as Hono itself would do by way of a promise. */
   get method(): string {
@@ -28,8 +32,11 @@ export class LightRequest {
   }
   /** Where Hono looks: what belongs to apps is one constant path, so that deciding costs one map look-up. */
   get routePath(): string {
-    if (!this.#exchange.client.listener.admin) return "/app";
-    const target = this.#exchange.head.target;
+    const { client, head: { target } } = this.#exchange;
+    if (!client.listener.admin) {
+      const asked = this.#acme && !client.listener.tls && target.startsWith(ACME_PATH);
+      return asked ? `/acme/${target.slice(ACME_PATH.length)}` : "/app";
+    }
     const query = target.indexOf("?");
     return `/admin${query === -1 ? target : target.slice(0, query)}`;
   }

@@ -8,6 +8,13 @@ export const UNKNOWN_HOST = refusal(
   "No app has this host name.",
   "Check the name; where it is right, add it to the app or deploy the app.",
 );
+export const MISDIRECTED = refusal(
+  421,
+  "edge.misdirected",
+  "PT10",
+  "The connection was made for another name, and no certificate here covers this one.",
+  "Open a new connection for this name.",
+);
 export const NO_MACHINE = refusal(
   503,
   "edge.no_machine",

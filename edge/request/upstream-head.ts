@@ -35,9 +35,12 @@ function forwardedFields(
   const claimed = decimal(claimedPort ?? "");
   const forwardedPort = claimed > 0 && claimed < 65_536 ? claimed : port;
   const forwardedFor = claimedFor === null ? address : `${claimedFor}, ${address}`;
+  const { tls } = client.listener;
   return `Fly-Client-IP: ${address}\r\nFly-Forwarded-Port: ${port}\r\nFly-Region: ${edge.region}\r\n` +
-    `X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Proto: http\r\n` +
-    `X-Forwarded-Port: ${forwardedPort}\r\nX-Forwarded-Ssl: off\r\nVia: 1.1 ${edge.serverName}\r\n\r\n`;
+    `X-Forwarded-For: ${forwardedFor}\r\nX-Forwarded-Proto: ${tls ? "https" : "http"}\r\n` +
+    `X-Forwarded-Port: ${forwardedPort}\r\nX-Forwarded-Ssl: ${
+      tls ? "on" : "off"
+    }\r\nVia: 1.1 ${edge.serverName}\r\n\r\n`;
 }
 
 /** Lines that every response gets. */

@@ -4,7 +4,14 @@
  * nothing else is touched, and a backend that did not change keeps its connections and counts.
  */
 import type { MachineState, Service } from "../../control/contract/machine.ts";
-import type { AppRow, HostnameRow, HostRow, MachineRow } from "../../control/contract/rows.ts";
+import type {
+  AcmeAnswerRow,
+  AppRow,
+  CertificateRow,
+  HostnameRow,
+  HostRow,
+  MachineRow,
+} from "../../control/contract/rows.ts";
 import { RegionDistances } from "../balance/region-distance.ts";
 import { backPoolOf } from "../http2/back-pool.ts";
 import type { PolicyDependencies } from "../policy/policy.ts";
@@ -22,7 +29,9 @@ export type RowChange =
   | { readonly table: "hostnames"; readonly key: string; readonly row: HostnameRow | null }
   | { readonly table: "apps"; readonly key: string; readonly row: AppRow | null }
   | { readonly table: "machines"; readonly key: string; readonly row: MachineRow | null }
-  | { readonly table: "hosts"; readonly key: string; readonly row: HostRow | null };
+  | { readonly table: "hosts"; readonly key: string; readonly row: HostRow | null }
+  | { readonly table: "certificates"; readonly key: string; readonly row: CertificateRow | null }
+  | { readonly table: "acme_answers"; readonly key: string; readonly row: AcmeAnswerRow | null };
 
 export interface RouteTableOptions {
   readonly region: string;

@@ -1,10 +1,14 @@
 /** Sockets on node:net: what Deno runs on, and what the Bun implementation is compared with. */
 import { connect, createServer, type Socket as NetSocket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { loopClock } from "./loop-clock.ts";
-import type { Socket, SocketEvents, SocketPort } from "./socket-port.ts";
+import type { Socket, SocketEvents, SocketPort, TlsEvents, TlsStart } from "./socket-port.ts";
+
+const OWN_EVENTS = ["connect", "data", "drain", "end", "error", "close"] as const;
 
 class Connection implements Socket {
-  readonly #net: NetSocket;
+  #net: NetSocket;
+  #events: SocketEvents;
   #closing = false;
   #open: boolean;
   #ended = false;
@@ -12,44 +16,50 @@ class Connection implements Socket {
 
   constructor(net: NetSocket, events: SocketEvents, open: boolean) {
     this.#net = net;
+    this.#events = events;
     this.#open = open;
     net.setNoDelay(true);
-    const guarded = (call: () => void) => {
-      loopClock.tick();
-      try {
-        call();
-      } catch (error) {
-        events.onFault(error);
-      }
-    };
+    this.#listen(net);
+    if (open) this.#guarded(() => events.onOpen(this));
+  }
+
+  #guarded(call: () => void): void {
+    loopClock.tick();
+    try {
+      call();
+    } catch (error) {
+      this.#events.onFault(error);
+    }
+  }
+
+  #listen(net: NetSocket): void {
     net.on("connect", () => {
       this.#open = true;
-      guarded(() => events.onOpen(this));
+      this.#guarded(() => this.#events.onOpen(this));
     });
     net.on("data", (bytes: Buffer) => {
-      if (!this.#closing) guarded(() => events.onData(bytes));
+      if (!this.#closing) this.#guarded(() => this.#events.onData(bytes));
     });
     net.on("drain", () => {
       if (!this.#blocked || this.#closing) return;
       this.#blocked = false;
-      guarded(() => events.onDrain());
+      this.#guarded(() => this.#events.onDrain());
     });
     net.on("end", () => {
       if (this.#ended || this.#closing) return;
       this.#ended = true;
-      guarded(() => events.onEnd());
+      this.#guarded(() => this.#events.onEnd());
     });
     net.on("error", (error: NodeJS.ErrnoException) => {
       if (this.#open) return; // "close" follows
       this.#closing = true;
-      guarded(() => events.onConnectError(error.code ?? error.message));
+      this.#guarded(() => this.#events.onConnectError(error.code ?? error.message));
     });
     net.on("close", () => {
       if (!this.#open) return;
       this.#closing = true;
-      guarded(() => events.onClose());
+      this.#guarded(() => this.#events.onClose());
     });
-    if (open) guarded(() => events.onOpen(this));
   }
 
   get remoteAddress(): string {
@@ -82,6 +92,50 @@ class Connection implements Socket {
   }
   shutdown(): void {
     if (!this.#closing) this.#net.end();
+  }
+  startTls({ context, protocol, received }: TlsStart, events: TlsEvents): void {
+    const net = this.#net;
+    if (this.#closing) return queueMicrotask(() => events.onFailed("closed"));
+    for (const name of OWN_EVENTS) net.removeAllListeners(name);
+    net.on("error", () => {}); // the TLS socket's own error follows
+    net.pause();
+    net.unshift(received);
+    const tls = new TLSSocket(
+      net,
+      {
+        isServer: true,
+        secureContext: context,
+        ALPNProtocols: protocol === null ? [] : [protocol],
+        requestCert: false,
+        rejectUnauthorized: false,
+        allowHalfOpen: true,
+      } as ConstructorParameters<typeof TLSSocket>[1],
+    );
+    this.#net = tls;
+    let pending: TlsEvents | null = events;
+    const failed = (reason: string) => {
+      const told = pending;
+      pending = null;
+      this.#closing = true;
+      told?.onFailed(reason);
+      tls.destroy();
+    };
+    const onError = (error: NodeJS.ErrnoException) => failed(error.code ?? error.message);
+    const onClose = () => failed("closed");
+    tls.on("error", onError);
+    tls.on("close", onClose);
+    tls.once("secure", () => {
+      if (pending === null) return;
+      pending = null;
+      tls.off("error", onError);
+      tls.off("close", onClose);
+      this.#listen(tls);
+      const facts = { version: tls.getProtocol() ?? "", resumed: tls.isSessionReused() };
+      this.#guarded(() => {
+        this.#events = events.onSecure(this, facts);
+        this.#events.onOpen(this);
+      });
+    });
   }
   close(): void {
     if (this.#closing) return;

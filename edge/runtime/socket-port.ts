@@ -8,6 +8,33 @@
  * - `onEnd` says that the peer will send no more; this side may still write. `onClose` comes exactly once, last.
  * - After `close` or `reset` no callback but `onClose` comes.
  */
+import type { SecureContext } from "node:tls";
+
+/** How TLS begins on a connection whose first bytes have been read (`tls/client-hello.ts`). */
+export interface TlsStart {
+  /** Certificate, suites and versions. */
+  readonly context: SecureContext;
+  /** What ALPN agrees on; null where the client offered nothing. */
+  readonly protocol: string | null;
+  /** All that was read so far. */
+  readonly received: Buffer;
+}
+
+export interface TlsFacts {
+  /** `TLSv1.2` or `TLSv1.3`. */
+  readonly version: string;
+  /** By an earlier session's ticket. */
+  readonly resumed: boolean;
+}
+
+/** Exactly one of the two is called. */
+export interface TlsEvents {
+  /** The handshake is done. @returns who takes the socket from here; its `onOpen` comes next */
+  onSecure(socket: Socket, facts: TlsFacts): SocketEvents;
+  /** There was none, or the connection ended before it was done. The connection is gone. */
+  onFailed(reason: string): void;
+}
+
 export interface Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -18,6 +45,11 @@ export interface Socket {
   resume(): void;
   /** Half-close: the peer sees the end of the stream, and may go on sending. */
   shutdown(): void;
+  /**
+   * Becomes the server's side of TLS: this socket then carries what is inside. The events that it was opened with get no
+   * call any more; `close` may be called at any time.
+   */
+  startTls(start: TlsStart, events: TlsEvents): void;
   /** Closes both ways; what was taken by `write` still goes out. */
   close(): void;
 }

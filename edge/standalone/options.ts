@@ -16,6 +16,8 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   edge/main.ts --config PATH                                    a node of a fleet (EdgeConfig, JSON)
 
   --from ADDRESS:PORT        listen here (repeatable)
+  --tls ADDRESS:PORT         listen here, with TLS (repeatable)
+  --cert FILE --key FILE     PEM; read again on SIGHUP (default: a certificate that the edge signs itself)
   --to ADDRESS:PORT          an upstream (repeatable)
   --host NAME                the host name it answers for; *.NAME is a pattern (default: any)
   --soft-limit N             requests a machine should have at once (default 20)
@@ -32,6 +34,9 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
 const OPTIONS = {
   config: { type: "string" },
   from: { type: "string", multiple: true },
+  tls: { type: "string", multiple: true },
+  cert: { type: "string" },
+  key: { type: "string" },
   to: { type: "string", multiple: true },
   host: { type: "string" },
   "soft-limit": { type: "string" },
@@ -66,7 +71,14 @@ export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
     const { address, port } = addressAndPort("--from", text);
     return { address, port, service_port: port, ...(options.h2c ? { h2c: true } : {}) };
   });
+  for (const text of options.tls ?? []) {
+    const { address, port } = addressAndPort("--tls", text);
+    listeners.push({ address, port, service_port: port, tls: true });
+  }
   if (listeners.length === 0) throw invalid("--from is missing");
+  if ((options.cert === undefined) !== (options.key === undefined)) {
+    throw invalid("--cert and --key need each other");
+  }
   const upstreams = options.to ?? [];
   if ((upstreams.length > 0) === (options.rows !== undefined)) {
     throw invalid("an edge needs upstreams, either as --to or as --rows");
@@ -90,6 +102,7 @@ export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
         h2Backend: options["h2-backend"] ?? false,
       }),
     },
+    ...(options.cert === undefined ? {} : { tls: { certificate_file: options.cert, key_file: options.key } }),
     access_log: options["access-log"] ?? "-",
   });
   if (parsed.success) return parsed.data;
