@@ -19,8 +19,6 @@ import { reasonOf } from "./status.ts";
 
 /** What the client sees in the log where it left before its response: nginx's number for it. */
 const CLIENT_GONE = 499;
-/** Up to this, head and body go out in one write: a copy is cheaper than a system call. */
-const JOIN_BYTES_MAX = 16_384;
 const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 
 export class ClientConnection implements Client, Downstream, SocketEvents, Timed {
@@ -335,12 +333,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     if (head === "") {
       return this.outbox.write(from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to));
     }
-    if (to === from) return this.outbox.writeLatin1(head);
-    if (to - from <= JOIN_BYTES_MAX) {
-      return this.outbox.writeLatin1(head + bytes.toString("latin1", from, to));
-    }
-    this.outbox.writeLatin1(head);
-    return this.outbox.write(bytes.subarray(from, to));
+    return this.outbox.writeWithHead(head, bytes, from, to);
   }
 
   endResponse(exchange: Exchange): void {

@@ -14,9 +14,6 @@ import { Outbox } from "./outbox.ts";
 import type { RelayContext, UpstreamFailure } from "./relay-context.ts";
 import { bodyLength, parseResponseHead, type ResponseHead } from "./response-head.ts";
 
-/** Up to this, head and body go out in one write: a copy is cheaper than a system call. */
-const JOIN_BYTES_MAX = 16_384;
-
 export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   readonly backend: Backend;
   readonly outbox = new Outbox();
@@ -90,12 +87,8 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     const first = client.takeBody(exchange);
     // Reading the body's first bytes can have refused the request.
     if (this.#exchange !== exchange) return;
-    if (first !== null && first.length <= JOIN_BYTES_MAX) {
-      this.outbox.writeLatin1(exchange.upstreamHead + first.toString("latin1", 0, first.length));
-    } else {
-      this.outbox.writeLatin1(exchange.upstreamHead);
-      if (first !== null) this.outbox.write(first);
-    }
+    if (first === null) this.outbox.writeLatin1(exchange.upstreamHead);
+    else this.outbox.writeWithHead(exchange.upstreamHead, first, 0, first.length);
     client.bodyMayFlow(exchange);
     this.#awaitResponse(exchange);
   }
