@@ -192,9 +192,9 @@ export class RawClient {
     socket.on("error", () => {});
   }
 
-  static open(port: number): Promise<RawClient> {
+  static open(port: number, localAddress = "127.0.0.1"): Promise<RawClient> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+      const socket = connect({ port, host: "127.0.0.1", localAddress, allowHalfOpen: true });
       socket.once("error", reject);
       socket.once("connect", () => resolve(new RawClient(socket)));
     });

@@ -8,6 +8,8 @@ import { ChooseProtocol } from "./http2/choose-protocol.ts";
 import { FrontConnection } from "./http2/front-connection.ts";
 import { KeySets } from "./policy/key-sets.ts";
 import { PolicyCounts } from "./policy/policy-counts.ts";
+import { AcceptProxied } from "./relay/accept-proxied.ts";
+import { TcpConnection } from "./relay/tcp-connection.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
@@ -22,7 +24,7 @@ import { Metrics } from "./request/metrics.ts";
 import { RequestIds } from "./request/request-id.ts";
 import { refuse } from "./request/respond.ts";
 import { connected } from "./request/send.ts";
-import { failed, finished, received, serve } from "./request/serve.ts";
+import { failed, finished, received, serve, serveTunnel } from "./request/serve.ts";
 import { responseFields } from "./request/upstream-head.ts";
 import type { Tracing } from "./trace/tracing.ts";
 import { AcceptTls } from "./tls/accept-tls.ts";
@@ -129,6 +131,7 @@ export class Edge {
       nowMs: this.nowMs,
       handler: {
         serve: (exchange) => serve(this, exchange),
+        serveTunnel: (exchange) => serveTunnel(this, exchange),
         refuse: (exchange, why) => refuse(this, exchange, why),
         failed: (exchange, failure) => failed(this, exchange, failure),
         connected: (exchange) => connected(this, exchange),
@@ -215,13 +218,16 @@ export class Edge {
     await Promise.race([caughtUp, late]);
     this.deadlines.start(loopClock);
     if (config.listeners.some(({ tls }) => tls)) await this.tls.load();
-    for (const { address, port, service_port, h2c, tls, http2 } of config.listeners) {
+    for (const { address, port, service_port, h2c, tls, http2, app, proxy_protocol } of config.listeners) {
       await this.#listen(address, port, {
         servicePort: service_port,
         admin: false,
         tls: tls ?? false,
         h2c: h2c ?? false,
         http2: http2 ?? true,
+        address,
+        ...(app === undefined ? {} : { app }),
+        proxyProtocol: proxy_protocol ?? false,
       });
     }
     if (config.admin !== null) {
@@ -246,14 +252,32 @@ export class Edge {
   async #listen(address: string, port: number, info: ListenerInfo): Promise<void> {
     const http1 = (serverName: string | null = null) => new ClientConnection(this.relay, info, serverName);
     const http2 = (serverName: string | null = null) => new FrontConnection(this.relay, info, serverName);
-    const { tls, h2c, servicePort } = info;
-    const services = { servicePort, http1, http2: info.http2 === false ? null : http2 };
+    const tunnel = (serverName: string | null) => this.#tunnel(info, serverName);
+    const { tls, h2c, app, servicePort } = info;
+    const services = { servicePort, http1, http2: info.http2 === false ? null : http2, tunnel };
     let accept: () => SocketEvents = () => http1();
     if (tls) accept = () => new AcceptTls(this.relay, this.tls, services);
+    else if (app !== undefined) accept = () => new TcpConnection(this.relay, info, app);
     else if (h2c === true) accept = () => new ChooseProtocol(this.relay, http1, http2);
+    if (info.proxyProtocol === true) {
+      const proxied = accept;
+      accept = () => new AcceptProxied(this.relay, info, proxied);
+    }
     const listener = await this.#runtime.sockets.listen({ address, port }, accept);
     this.#listeners.push(listener);
     if (!info.admin) this.#appListeners.push({ port: listener.port, servicePort: info.servicePort });
+  }
+
+  /** Who takes a TLS connection that carries bytes and no requests; null where it carries requests. */
+  #tunnel(info: ListenerInfo, serverName: string | null): (() => SocketEvents) | null {
+    let host = info.app ?? null;
+    if (host === null && serverName !== null) {
+      const service = this.routes.find(serverName)?.services.get(info.servicePort);
+      if (service?.policy?.tunnel === true) host = serverName;
+    }
+    if (host === null) return null;
+    const name = host;
+    return () => new TcpConnection(this.relay, info, name, serverName);
   }
 
   /** Accepts no more, lets running requests finish for at most `drainMsMax`, then closes what is left. */

@@ -125,6 +125,12 @@ function readServices(value: unknown): Service[] {
         'Add "http" to the port\'s handlers, or leave them out.',
       );
     }
+    if (handlers.includes("proxy_proto") && http_options?.h2_backend === true) {
+      throw unusable(
+        `port ${port} asks for PROXY headers and HTTP/2 to the machine, whose connections carry many clients`,
+        "Leave out h2_backend or the handler proxy_proto.",
+      );
+    }
     if (seen.has(port)) {
       throw unusable(
         `port ${port} is named twice, and a request to it could go two ways`,

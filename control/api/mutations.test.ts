@@ -129,6 +129,17 @@ describe("deployImage", () => {
       "port 5432 has force_https or http_options",
     ],
     [
+      "PROXY headers on connections that many clients share",
+      {
+        services: [{
+          internal_port: 1,
+          ports: [{ port: 80, handlers: ["http", "proxy_proto"], http_options: { h2_backend: true } }],
+        }],
+      },
+      "release.services_invalid",
+      "whose connections carry many clients",
+    ],
+    [
       "an edit of where a response ends",
       {
         services: [{

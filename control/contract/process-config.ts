@@ -4,7 +4,7 @@
  * tooling for a fleet.
  */
 import { z } from "zod";
-import { AppName, HostId, Port, RegionCode } from "./names.ts";
+import { AppName, HostId, Hostname, Port, RegionCode } from "./names.ts";
 
 const Path = z.string().min(1).max(4_096);
 /** `redis://user:password@host:port/0` or `rediss://…`. */
@@ -92,6 +92,10 @@ export const EdgeListener = z.object({
   tls: z.boolean().optional(),
   /** HTTP/2 by ALPN on a TLS listener. @default true */
   http2: z.boolean().optional(),
+  /** It carries bytes and no requests (`handlers: []`): all of them are for the app of this host name. */
+  app: Hostname.optional(),
+  /** Connections begin with a PROXY header of version 1 or 2. Only a trusted proxy may reach such a listener. */
+  proxy_protocol: z.boolean().optional(),
 });
 export type EdgeListener = z.infer<typeof EdgeListener>;
 

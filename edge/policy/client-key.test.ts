@@ -11,12 +11,12 @@ describe("clientKey()", () => {
     expect(clientKey("2001:db8:1:2:3:4:5:6")).toBe("2001:db8:1:2::/64");
     expect(clientKey("2001:db8:1:2::6")).toBe("2001:db8:1:2::/64");
     expect(clientKey("2001:0db8:0001:0002::")).toBe("2001:db8:1:2::/64");
-    expect(clientKey("2001:db8::6")).toBe("2001:db8:0:0::/64");
+    expect(clientKey("2001:db8::6")).toBe("2001:db8::/64");
     expect(clientKey("2001:db8::3:4:5:6:7")).toBe("2001:db8:0:3::/64");
     expect(clientKey("2001:DB8::6")).toBe(clientKey("2001:db8::7"));
-    expect(clientKey("::1")).toBe("0:0:0:0::/64");
-    expect(clientKey("fe80::1%eth0")).toBe("fe80:0:0:0::/64");
-    expect(clientKey("64:ff9b::192.0.2.33")).toBe("64:ff9b:0:0::/64");
+    expect(clientKey("::1")).toBe("::/64");
+    expect(clientKey("fe80::1%eth0")).toBe("fe80::/64");
+    expect(clientKey("64:ff9b::192.0.2.33")).toBe("64:ff9b::/64");
   });
 
   test("does not depend on the lower 64 bits, and does on each of the upper", () => {

@@ -24,6 +24,10 @@ export interface Policy {
   readonly headerEdits: HeaderEdits | null;
   /** What its handshakes offer; read by TLS listeners. */
   readonly tls: TlsOptions | null;
+  /** The PROXY protocol's version that its machines get in front of all else. */
+  readonly proxyOut: "v1" | "v2" | null;
+  /** Its port carries bytes and no requests (`handlers` without `http`). */
+  readonly tunnel: boolean;
   /** The edge's, with this service's times and sizes in place. */
   readonly limits: Limits;
 }
@@ -35,13 +39,21 @@ export interface PolicyDependencies {
   readonly counts: PolicyCounts;
 }
 
+function proxyOutOf({ handlers, proxy_proto_options }: ServicePort): Policy["proxyOut"] {
+  return handlers.includes("proxy_proto") ? proxy_proto_options?.version ?? "v1" : null;
+}
+
 /** @returns what of a port's options is policy, as a text; null where nothing is */
 export function policyKey(port: ServicePort): string | null {
-  const { force_https, http_options, tls_options } = port;
-  if (!force_https && http_options === undefined && tls_options === undefined) return null;
+  const { force_https, http_options, tls_options, handlers } = port;
+  const tunnel = !handlers.includes("http");
+  const proxyOut = proxyOutOf(port);
   const { compress, idle_timeout, headers_read_timeout, response, body_bytes_max, rate_limit, access } =
     http_options ?? {};
   const asks = [
+    force_https,
+    tunnel,
+    proxyOut ?? undefined,
     compress,
     idle_timeout,
     headers_read_timeout,
@@ -51,8 +63,7 @@ export function policyKey(port: ServicePort): string | null {
     access,
     tls_options,
   ];
-  if (!force_https && asks.every((value) => value === undefined || value === false)) return null;
-  return JSON.stringify([force_https, ...asks]);
+  return asks.every((value) => value === undefined || value === false) ? null : JSON.stringify(asks);
 }
 
 export function makePolicy(
@@ -74,6 +85,8 @@ export function makePolicy(
     compress: options.compress === true,
     headerEdits: headerEditsOf(options.response),
     tls: port.tls_options ?? null,
+    proxyOut: proxyOutOf(port),
+    tunnel: !port.handlers.includes("http"),
     limits: limitsOf(port, limits),
   };
 }

@@ -36,7 +36,7 @@ export interface Downstream extends ResponseSink {
   /** Lines about the client that its requests carry to machines, made at the first of them; empty until then. */
   forwardedFields: string;
   /** For `Via` and the log. */
-  readonly protocol: "1.1" | "2" | "3";
+  readonly protocol: "1.1" | "2" | "3" | "tcp";
   /** The name that the client asked for in its TLS handshake; null without TLS or without a name. */
   readonly serverName: string | null;
   /** @returns body bytes that are here already; null where there are none */

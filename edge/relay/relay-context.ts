@@ -19,6 +19,8 @@ export interface UpstreamFailure {
 export interface RelayHandler {
   /** A whole request head is there. */
   serve(exchange: Exchange): void;
+  /** A connection that carries bytes and no requests is there. */
+  serveTunnel(exchange: Exchange): void;
   /** The request cannot be read, or its body cannot; no response has begun. */
   refuse(exchange: Exchange, why: Refusal): void;
   /** No response has begun, and none will from this attempt. */
@@ -73,6 +75,12 @@ export interface ListenerInfo {
   readonly servicePort: number;
   /** Serves the edge's own pages instead of apps. */
   readonly admin: boolean;
+  /** As configured. */
+  readonly address?: string;
+  /** It carries bytes and no requests, for the app of this host name. */
+  readonly app?: string;
+  /** Connections begin with a PROXY header. */
+  readonly proxyProtocol?: boolean;
   /** Other edges send requests for this host's machines here. */
   readonly peer?: boolean;
   /** HTTP/2 without TLS for clients that begin with its preface (RFC 9113 section 3.3). */

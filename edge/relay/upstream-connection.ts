@@ -57,7 +57,9 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   connect(waitMs: number): void {
     this.deadlineMs = this.#context.nowMs() + waitMs;
     this.#context.deadlines.add(this);
-    const target = this.#target = this.backend.target;
+    // Another edge in between would speak for its own clients, and understands requests alone.
+    const direct = this.#exchange!.dedicated;
+    const target = this.#target = direct ? this.backend : this.backend.target;
     const near = this.backend.region === this.#context.region;
     const receiveBufferBytes = near ? this.#context.limits.upstreamReceiveBufferBytes : 0;
     this.#context.sockets.connect(
@@ -83,6 +85,8 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   begin(exchange: Exchange): void {
     this.#exchange = exchange;
     this.begun = true;
+    // What carries bytes and no requests may have been seen from now on.
+    if (exchange.tunnel) exchange.responseStarted = true;
     const client = exchange.client;
     const first = client.takeBody(exchange);
     // Reading the body's first bytes can have refused the request.
@@ -112,6 +116,10 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   /** The response's time limit runs from the request's end, and stands still while the body comes. */
   #awaitResponse(exchange: Exchange): void {
     const limits = exchange.limits;
+    if (exchange.tunnel) {
+      this.deadlineMs = this.#context.nowMs() + limits.tunnelIdleMsMax;
+      return;
+    }
     const waitMs = exchange.requestDone ? limits.responseWaitMsMax : limits.responseIdleMsMax;
     this.deadlineMs = this.#context.nowMs() + waitMs;
   }
@@ -176,7 +184,8 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
 
   /** The response is not for the client: `elsewhere` takes the exchange on. */
   #giveUp(exchange: Exchange, whole: boolean, elsewhere: () => void): void {
-    const reusable = whole && exchange.requestDone && !exchange.head.bodyMayStayUnread &&
+    const reusable = whole && !exchange.dedicated && exchange.requestDone &&
+      !exchange.head.bodyMayStayUnread &&
       this.outbox.empty && this.usable;
     this.#release();
     exchange.upstream = null;
@@ -219,7 +228,8 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   }
 
   #done(exchange: Exchange, bytesLeft: boolean): void {
-    const reusable = this.#head!.keepAlive && !this.#body.untilClose && !bytesLeft && exchange.requestDone &&
+    const reusable = this.#head!.keepAlive && !exchange.dedicated && !this.#body.untilClose && !bytesLeft &&
+      exchange.requestDone &&
       !exchange.head.bodyMayStayUnread && this.outbox.empty && this.usable;
     this.#release();
     exchange.upstream = null;

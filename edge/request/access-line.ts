@@ -92,7 +92,9 @@ export class AccessLines {
     const name = serverName === null ? "null" : `"${escaped(serverName, SERVER_NAME_LOGGED_MAX)}"`;
     const fields = bytesOf(
       `","client":"${address}","client_port":${port ?? null},"edge_region":"${this.#edgeRegion}",` +
-        `"service_port":${listener.servicePort},"protocol":"HTTP/${version}",` +
+        `"service_port":${listener.servicePort},"protocol":"${
+          version === "tcp" ? "TCP" : `HTTP/${version}`
+        }",` +
         `"tls":${tlsVersion == null ? "null" : `"${tlsVersion}"`},"server_name":${name},"method":"`,
     );
     if (version === client.protocol) client.logged = fields;

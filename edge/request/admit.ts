@@ -15,7 +15,7 @@ import type { Exchange } from "./exchange.ts";
 /** @returns null where it may; a promise, which never rejects, where a token must be checked */
 export function admit(edge: Edge, exchange: Exchange): Refusal | Promise<Refusal | null> | null {
   const policy = exchange.service!.policy;
-  if (policy !== null) exchange.limits = policy.limits;
+  applyLimits(exchange);
   if (exchange.head.contentLength > exchange.limits.bodyBytesMax) return BODY_TOO_LARGE;
   if (policy === null) return null;
   const refusal = requireHttps(policy, exchange) ?? limitRate(edge, policy, exchange);
@@ -26,6 +26,22 @@ export function admit(edge: Edge, exchange: Exchange): Refusal | Promise<Refusal
 /** @returns where `force_https` sends the client; null where it does not */
 export function redirect(policy: Policy, head: RequestHead, tls: boolean): string | null {
   return policy.forceHttps && !tls ? httpsLocation(head) : null;
+}
+
+/** A connection that carries bytes and no requests: of its service's policies those that need no request. */
+export function admitTunnel(edge: Edge, exchange: Exchange): Refusal | null {
+  const policy = exchange.service!.policy;
+  if (policy === null) return null;
+  applyLimits(exchange);
+  return limitRate(edge, policy, exchange);
+}
+
+/** Times and sizes are the service's own from here on. */
+export function applyLimits(exchange: Exchange): void {
+  const policy = exchange.service!.policy;
+  if (policy === null) return;
+  exchange.limits = policy.limits;
+  if (policy.proxyOut !== null) exchange.dedicated = true;
 }
 
 function requireHttps(policy: Policy, exchange: Exchange): Refusal | null {

@@ -49,6 +49,8 @@ export class Exchange {
   probe = false;
   /** Only a new connection will do: one from the pool has failed this request. */
   freshOnly = false;
+  /** Its connection to the machine is for its client alone: neither from the pool nor for it. */
+  dedicated = false;
 
   /** The body's last byte has been read. */
   requestDone = false;

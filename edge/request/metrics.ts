@@ -20,6 +20,7 @@ export interface MetricSources {
 const LIMITS_MET = [
   "interim_responses",
   "linger_bytes",
+  "proxy_headers",
   "upstream_idle_connections",
   ...HTTP2_LIMITS.map((kind) => `http2_${kind}`),
 ];
@@ -151,13 +152,14 @@ export class Metrics {
   observe(exchange: Exchange, seconds: number): void {
     const { status, code, app, bytesIn, bytesOut } = exchange;
     const bucket = bucketOf(seconds);
-    (this.#times[status] ??= new Histogram()).add(bucket, seconds);
+    const responded = exchange.client.protocol !== "tcp";
+    if (responded) (this.#times[status] ??= new Histogram()).add(bucket, seconds);
     if (code !== null) this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
     this.#bytesIn += bytesIn;
     this.#bytesOut += bytesOut;
     if (app === null) return;
     const counts = app.counts ?? this.apps.of(app);
-    counts.response(status, bucket, seconds);
+    if (responded) counts.response(status, bucket, seconds);
     counts.bytesIn += bytesIn;
     counts.bytesOut += bytesOut;
   }

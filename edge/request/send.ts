@@ -39,11 +39,14 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
     exchange.upstreamHead = upstreamHead(edge, exchange);
   }
   const http2 = backend.http2;
-  if (http2 !== null && exchange.head.upgrade === null && http2.ports.includes(exchange.service!.port)) {
+  if (
+    http2 !== null && !exchange.dedicated && exchange.head.upgrade === null &&
+    http2.ports.includes(exchange.service!.port)
+  ) {
     exchange.connectStartedMs = edge.nowMs();
     return http2.send(edge.relay, exchange, backend, connectWaitMs(edge, backend));
   }
-  const kept = exchange.freshOnly ? null : backend.take();
+  const kept = exchange.freshOnly || exchange.dedicated ? null : backend.take();
   if (kept !== null) return kept.reuse(exchange);
   const upstream = new UpstreamConnection(edge.relay, backend, exchange);
   exchange.upstream = upstream;

@@ -8,7 +8,7 @@ import type { Refusal } from "../relay/refusal.ts";
 import type { ResponseHead } from "../relay/response-head.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { accept } from "./accept.ts";
-import { admit } from "./admit.ts";
+import { admit, admitTunnel, applyLimits } from "./admit.ts";
 import { decide } from "./decide.ts";
 import { answered } from "./eject.ts";
 import type { Exchange } from "./exchange.ts";
@@ -32,6 +32,14 @@ export function serve(edge: Edge, exchange: Exchange): void {
   refuse(edge, exchange, verdict);
 }
 
+/** Bytes without requests: nothing of ours to answer, and no token to ask for. */
+export function serveTunnel(edge: Edge, exchange: Exchange): void {
+  accept(edge, exchange);
+  const refusal = find(edge, exchange) ?? admitTunnel(edge, exchange);
+  if (refusal !== null) return refuse(edge, exchange, refusal);
+  dispatch(edge, exchange);
+}
+
 /** A token is being checked: the request waits where it is, its body unread. */
 function admitLater(edge: Edge, exchange: Exchange, verdict: Promise<Refusal | null>): void {
   verdict.then((refusal) => {
@@ -44,6 +52,7 @@ function admitLater(edge: Edge, exchange: Exchange, verdict: Promise<Refusal | n
 /** From another edge, which has admitted it: only the last two questions are left. */
 function serveForPeer(edge: Edge, exchange: Exchange): void {
   const refusal = findForPeer(edge, exchange);
+  if (refusal === null) applyLimits(exchange);
   if (refusal === null) dispatch(edge, exchange);
   else if (!sendBack(edge, exchange, "none")) refuse(edge, exchange, refusal);
 }
@@ -72,7 +81,7 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
  */
 export function received(edge: Edge, exchange: Exchange, head: ResponseHead): (() => void) | null {
   const why = head.sendBack;
-  if (why !== null && exchange.backend!.viaPeer) {
+  if (why !== null && exchange.backend!.viaPeer && !exchange.dedicated) {
     exchange.trace?.failed("sent_back", edge.nowMs());
     return () => again(edge, exchange, afterSendBack(edge, exchange, why));
   }

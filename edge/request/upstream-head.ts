@@ -1,12 +1,16 @@
 /** The request as the machine gets it: what the client sent, and who asked through which door (reference, section 1.6). */
+import { isIP } from "node:net";
 import type { Edge } from "../edge.ts";
 import type { Downstream } from "../relay/downstream.ts";
+import { writeProxyHeader } from "../relay/proxy-protocol.ts";
 import { decimal } from "../relay/request-head.ts";
 import type { Exchange } from "./exchange.ts";
 import { toPeer } from "./to-peer.ts";
 
 export function upstreamHead(edge: Edge, exchange: Exchange): string {
   const { head, client } = exchange;
+  const announced = exchange.dedicated ? proxyHeader(exchange) : "";
+  if (client.protocol === "tcp") return announced;
   const upgrade = head.upgrade === null ? "" : `Connection: Upgrade\r\nUpgrade: ${head.upgrade}\r\n`;
   if (exchange.peer !== null) {
     return `${head.method} ${head.target} HTTP/1.1\r\n${head.fields}${upgrade}${exchange.peer.fields}\r\n`;
@@ -17,9 +21,20 @@ export function upstreamHead(edge: Edge, exchange: Exchange): string {
   const missed = exchange.wish?.missedBy(exchange.backend!) ?? null;
   const unavailable = missed === null ? "" : `Fly-Preferred-Instance-Unavailable: ${missed}\r\n`;
   const own = `${unavailable}Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
-  return `${head.method} ${head.target} HTTP/1.1\r\n${exchange.trace?.fields ?? head.fields}${upgrade}${
-    exchange.backend!.viaPeer ? toPeer(edge, exchange, own) : own
-  }`;
+  return `${announced}${head.method} ${head.target} HTTP/1.1\r\n${
+    exchange.trace?.fields ?? head.fields
+  }${upgrade}${exchange.backend!.viaPeer && !exchange.dedicated ? toPeer(edge, exchange, own) : own}`;
+}
+
+/** What a machine that asks for it learns of the connection's ends before all else. */
+function proxyHeader({ client, service }: Exchange): string {
+  const version = service!.policy?.proxyOut ?? null;
+  if (version === null) return "";
+  const { address, servicePort } = client.listener;
+  const bound = address !== undefined && isIP(address) === isIP(client.address);
+  const destination = bound ? address : isIP(client.address) === 6 ? "::" : "0.0.0.0";
+  const source = { address: client.address, port: client.port ?? 0 };
+  return writeProxyHeader(version, source, { address: destination, port: servicePort });
 }
 
 /** Alike for all requests of a connection that claim nothing themselves; with the empty line that ends the head. */

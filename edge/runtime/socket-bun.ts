@@ -45,6 +45,7 @@ class Connection implements Socket {
   #secure = false;
   /** Until the handshake is done. */
   #tls: TlsEvents | null = null;
+  #source: { address: string; port: number } | null = null;
 
   constructor(events: SocketEvents, receiveBufferBytes = 0) {
     this.#events = events;
@@ -52,10 +53,13 @@ class Connection implements Socket {
   }
 
   get remoteAddress(): string {
-    return this.#raw?.remoteAddress ?? "";
+    return this.#source?.address ?? this.#raw?.remoteAddress ?? "";
   }
   get remotePort(): number {
-    return this.#raw?.remotePort ?? 0;
+    return this.#source?.port ?? this.#raw?.remotePort ?? 0;
+  }
+  standsFor(address: string, port: number): void {
+    this.#source = { address, port };
   }
   write(bytes: Uint8Array): number {
     if (this.#raw === null || this.#closing) return 0;

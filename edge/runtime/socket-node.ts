@@ -10,6 +10,7 @@ class Connection implements Socket {
   #net: NetSocket;
   #events: SocketEvents;
   #closing = false;
+  #source: { address: string; port: number } | null = null;
   #open: boolean;
   #ended = false;
   #blocked = false;
@@ -63,10 +64,13 @@ class Connection implements Socket {
   }
 
   get remoteAddress(): string {
-    return this.#net.remoteAddress ?? "";
+    return this.#source?.address ?? this.#net.remoteAddress ?? "";
   }
   get remotePort(): number {
-    return this.#net.remotePort ?? 0;
+    return this.#source?.port ?? this.#net.remotePort ?? 0;
+  }
+  standsFor(address: string, port: number): void {
+    this.#source = { address, port };
   }
   write(bytes: Uint8Array): number {
     return this.#write(() => Buffer.from(bytes), bytes.length);

@@ -38,6 +38,8 @@ export interface TlsEvents {
 export interface Socket {
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** From now on the remote end is this one: whoever is connected has said that it stands for it. */
+  standsFor(address: string, port: number): void;
   write(bytes: Uint8Array): number;
   /** Each character is one byte. */
   writeLatin1(text: string): number;

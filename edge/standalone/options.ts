@@ -24,6 +24,7 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   --hard-limit N             requests a machine may have at once (default: no limit)
   --h2-backend               speak HTTP/2 with prior knowledge to the upstreams
   --h2c                      take HTTP/2 without TLS from clients that begin with its preface
+  --proxy-protocol           connections begin with a PROXY header (v1 or v2)
   --rows FILE                a routing state, one row a line (control/contract/rows.ts)
   --region CODE              the edge's region (default loc)
   --admin ADDRESS:PORT       /healthz, /metrics, /replica, /routes; loopback
@@ -43,6 +44,7 @@ const OPTIONS = {
   "hard-limit": { type: "string" },
   "h2-backend": { type: "boolean" },
   h2c: { type: "boolean" },
+  "proxy-protocol": { type: "boolean" },
   rows: { type: "string" },
   region: { type: "string" },
   admin: { type: "string" },
@@ -69,11 +71,18 @@ function parse(argv: readonly string[]) {
 export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
   const listeners = (options.from ?? []).map((text): EdgeListener => {
     const { address, port } = addressAndPort("--from", text);
-    return { address, port, service_port: port, ...(options.h2c ? { h2c: true } : {}) };
+    return {
+      address,
+      port,
+      service_port: port,
+      ...(options.h2c ? { h2c: true } : {}),
+      ...(options["proxy-protocol"] ? { proxy_protocol: true } : {}),
+    };
   });
   for (const text of options.tls ?? []) {
     const { address, port } = addressAndPort("--tls", text);
-    listeners.push({ address, port, service_port: port, tls: true });
+    const proxied = options["proxy-protocol"] ? { proxy_protocol: true } : {};
+    listeners.push({ address, port, service_port: port, tls: true, ...proxied });
   }
   if (listeners.length === 0) throw invalid("--from is missing");
   if ((options.cert === undefined) !== (options.key === undefined)) {

@@ -41,6 +41,8 @@ export interface TlsServices {
   http1(serverName: string | null): SocketEvents;
   /** Null where the listener has no HTTP/2. */
   readonly http2: ((serverName: string | null) => SocketEvents) | null;
+  /** Who takes it where the name's service carries bytes and no requests; null where it carries requests. */
+  tunnel(serverName: string | null): (() => SocketEvents) | null;
 }
 
 const PLAIN_HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
@@ -60,6 +62,7 @@ export class AcceptTls implements SocketEvents, Timed, Client {
   /** The hello has been read; what comes now waits for its answer. */
   #chosen = false;
   #serverName: string | null = null;
+  #tunnel: (() => SocketEvents) | null = null;
   #over = false;
 
   constructor(context: RelayContext, front: TlsFront, services: TlsServices) {
@@ -107,7 +110,8 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     const options = serverName === null
       ? null
       : this.#front.optionsOf(serverName, this.#services.servicePort);
-    const choice = chooseHandshake(hello, options, this.#services.http2 !== null);
+    const tunnel = this.#tunnel = this.#services.tunnel(serverName);
+    const choice = chooseHandshake(hello, options, this.#services.http2 !== null, tunnel !== null);
     if ("alert" in choice) return this.#refuse(choice);
     const context = serverName === null ? null : certificates.find(serverName, choice.versions);
     if (context === null) {
@@ -145,6 +149,7 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     this.#leave();
     counts.done(facts.version, facts.resumed, (this.#context.nowMs() - this.#sinceMs) / 1_000);
     if (protocol === ACME_TLS) return CLOSING;
+    if (this.#tunnel !== null) return this.#tunnel();
     return protocol === HTTP2
       ? this.#services.http2!(this.#serverName)
       : this.#services.http1(this.#serverName);

@@ -18,19 +18,23 @@ const WITHOUT_HTTP2 = [HTTP1];
 /**
  * @param options of the service at this name and port; null where nothing is known of it
  * @param http2 the listener serves HTTP/2
+ * @param tunnel the service carries bytes and no requests: it speaks what its options say, or who knows what
  */
 export function chooseHandshake(
   hello: ClientHello,
   options: TlsOptions | null,
   http2: boolean,
+  tunnel = false,
 ): HandshakeChoice | TlsRefusal {
   const versions = versionsOf(options);
   const common = (hello.tls12 && versions !== "1.3-1.3") || (hello.tls13 && versions !== "1.2-1.2");
   if (!common) return VERSION_REFUSED;
-  if (hello.protocols === null) return { versions, protocol: null };
+  if (hello.protocols === null || (tunnel && options?.alpn === undefined)) {
+    return { versions, protocol: null };
+  }
   // Our preference counts (RFC 7301 section 3.2), and no common protocol is an error and not a guess.
   for (const protocol of options?.alpn ?? (http2 ? WITH_HTTP2 : WITHOUT_HTTP2)) {
-    if (protocol === HTTP2 && !http2) continue;
+    if (protocol === HTTP2 && !http2 && !tunnel) continue;
     if (hello.protocols.includes(protocol)) return { versions, protocol };
   }
   return NO_PROTOCOL;
