@@ -14,11 +14,11 @@ export interface OriginConnection {
 }
 
 export class RecordingOrigin {
-  readonly connections: OriginConnection[] = [];
+  connections: OriginConnection[] = [];
   readonly #server: Server;
   reading: Reading = RFC;
   /** What a request gets; null: nothing. */
-  answer: (seen: Seen) => string | null = answerWithWhatWasSeen;
+  answer: (seen: Seen, socket: Socket) => string | null = answerWithWhatWasSeen;
   /** Bytes of an answer that go out at a time. */
   pieceBytes = Infinity;
   bytes = 0;
@@ -49,7 +49,7 @@ export class RecordingOrigin {
       const sight = seeRequests(connection.unanswered + text, this.reading);
       connection.unanswered = sight.rest;
       for (const seen of sight.messages) {
-        const response = this.answer(seen);
+        const response = this.answer(seen, socket);
         if (response !== null) void this.#write(socket, response);
       }
     });
@@ -72,6 +72,10 @@ export class RecordingOrigin {
       connection.text = "";
       return { text, closed };
     }).filter(({ text }) => text !== "");
+  }
+
+  forgetClosed(): void {
+    this.connections = this.connections.filter(({ closed }) => !closed);
   }
 
   async stop(): Promise<void> {

@@ -50,7 +50,7 @@ describe("an upgrade that is not passed on", () => {
     for (const inPieces of [false, true]) {
       test(`${name}${inPieces ? ", in pieces" : ""}`, async () => {
         const upgraded: string[] = [];
-        hostile.origin.answer = (seen) => answerWithWhatWasSeen(seen);
+        hostile.origin.answer = answerWithWhatWasSeen;
         const watch = (chunk: string) =>
           upgraded.push(...chunk.match(/^(upgrade|http2-settings|connection):.*$/gim) ?? []);
         const take = hostile.origin.take.bind(hostile.origin);
@@ -134,9 +134,8 @@ describe("an upgrade that the machine takes", () => {
       origin.take();
       log.length = 0;
       let answer: (() => void) | null = null;
-      origin.answer = (seen) => {
+      origin.answer = (seen, socket) => {
         if (seen.start !== "GET /first") return answerWithWhatWasSeen(seen);
-        const { socket } = origin.connections.findLast(({ text }) => text.includes("/first"))!;
         answer = () =>
           socket.write(
             taken

@@ -49,11 +49,24 @@ describe("body reader", () => {
     expect(trailers).toEqual(["grpc-status: 0", "X-Sum:  1 "]);
     expect(reader.invalid).toBe(true);
   });
+  test("gives no more than the largest body, however it comes", () => {
+    const read = (pieces: string[]) => {
+      const reader = new BodyReader({ ...LIMITS, bodyBytesMax: 4 });
+      reader.begin(6);
+      let payload = "";
+      reader.onPayload = (bytes, from, to) => payload += bytes.toString("latin1", from, to);
+      for (const piece of pieces) if (!reader.invalid) reader.feed(Buffer.from(piece), 0);
+      return { payload, tooLarge: reader.tooLarge };
+    };
+    for (const pieces of [["abcdef"], ["abc", "def"], ["abcd", "e", "f"]]) {
+      expect(read(pieces)).toEqual({ payload: "abcd", tooLarge: true });
+    }
+  });
   test("takes chunks of up to 2 GiB", () => {
     expect(chunked("7fffffff\r\na")).toMatchObject({ invalid: false, payload: "a" });
   });
   test("knows the grammar of extensions", () => {
-    for (const each of [";a", ";a=b", ';a="b;\\"c "', ";a;b=c;d", ';a="";b']) {
+    for (const each of [";a", ";a=b", ';a="b; c "', ";a;b=c;d", ';a="";b']) {
       expect(chunked(`1${each}\r\nx\r\n0${each}\r\n\r\n`)).toMatchObject({ done: true, payload: "x" });
     }
   });
@@ -77,6 +90,7 @@ describe("body reader", () => {
       "1;a b\r\na\r\n",
       '1;a="b\r\na\r\n',
       '1;a="b\\"\r\na\r\n',
+      '1;a="\\""\r\na\r\n',
       '1;a="b"c\r\na\r\n',
       '1;a"b"\r\na\r\n',
       "1;a=b=c\r\na\r\n",

@@ -4,8 +4,8 @@
  * trailers, no framing fields in trailers. Pieces of any size give the same answer.
  *
  * Chunk extensions and trailers pass on, within those bounds: cutting them out would mean a copy of each body, and a
- * machine may have asked for them. Extensions keep to their grammar without its optional spaces, because readers differ
- * in whether an unclosed quote or a stray byte ends the line.
+ * machine may have asked for them. Extensions keep to their grammar without its optional spaces and escapes, because
+ * readers differ in where a quote ends and in whether a line can end within one.
  */
 import { BACKSLASH, BYTE_CLASS, CR, DQUOTE, EQUALS, HEX, LF, SEMICOLON, TOKEN, VALUE } from "./byte-class.ts";
 import { FieldCursor } from "./field-cursor.ts";
@@ -50,7 +50,6 @@ type Step =
   | "value1"
   | "value"
   | "quoted"
-  | "escaped"
   | "unquoted"
   | "size-lf"
   | "data"
@@ -73,7 +72,9 @@ export class BodyReader {
   #step: Step = "size";
   #digits = 0;
   #lineBytes = 0;
-  #trailerLine = "";
+  /** Made for the first trailer, which few bodies have. */
+  #trailer: Buffer | null = null;
+  #trailerLineBytes = 0;
   #trailerBytes = 0;
   done = true;
   invalid = false;
@@ -100,8 +101,11 @@ export class BodyReader {
     this.payloadBytes = 0;
     this.bytesMax = this.#limits.bodyBytesMax;
     this.#step = "size";
-    this.#digits = this.#lineBytes = this.#trailerBytes = 0;
-    this.#trailerLine = "";
+    this.#digits =
+      this.#lineBytes =
+      this.#trailerBytes =
+      this.#trailerLineBytes =
+        0;
     this.onPayload = null;
     this.onTrailer = null;
   }
@@ -126,8 +130,9 @@ export class BodyReader {
 
   #payload(bytes: Buffer, from: number, to: number): void {
     this.payloadBytes += to - from;
-    if (this.payloadBytes > this.bytesMax) this.tooLarge = this.invalid = true;
-    this.onPayload?.(bytes, from, to);
+    const over = this.payloadBytes - this.#limits.bodyBytesMax;
+    if (over > 0) this.tooLarge = this.invalid = true;
+    this.onPayload?.(bytes, from, over > 0 ? Math.max(from, to - over) : to);
   }
 
   #fail(at: number): number {
@@ -178,17 +183,16 @@ export class BodyReader {
           if (++this.#trailerBytes > trailerBytesMax) return this.#fail(at);
           if (byte === CR) this.#step = "trailer-lf";
           else if ((BYTE_CLASS[byte]! & VALUE) === 0) return this.#fail(at);
-          else this.#trailerLine += String.fromCharCode(byte);
+          else (this.#trailer ??= Buffer.allocUnsafeSlow(trailerBytesMax))[this.#trailerLineBytes++] = byte;
           break;
         case "trailer-lf":
           if (byte !== LF) return this.#fail(at);
-          if (this.#trailerLine === "") {
+          if (this.#trailerLineBytes === 0) {
+            this.#trailer = null;
             this.done = true;
             return at;
           }
-          if (!isTrailer(this.#trailerLine)) return this.#fail(at);
-          this.onTrailer?.(this.#trailerLine);
-          this.#trailerLine = "";
+          if (!this.#passTrailer()) return this.#fail(at);
           this.#step = "trailer";
           break;
         default:
@@ -197,6 +201,14 @@ export class BodyReader {
       }
     }
     return at;
+  }
+
+  #passTrailer(): boolean {
+    const line = this.#trailer!.toString("latin1", 0, this.#trailerLineBytes);
+    this.#trailerLineBytes = 0;
+    if (!isTrailer(line)) return false;
+    this.onTrailer?.(line);
+    return true;
   }
 
   /** One byte of `*( ";" chunk-ext-name [ "=" chunk-ext-val ] )` (RFC 9112 section 7.1.1). @returns false: not valid */
@@ -211,11 +223,7 @@ export class BodyReader {
         return token || byte === DQUOTE;
       case "quoted":
         if (byte === DQUOTE) this.#step = "unquoted";
-        else if (byte === BACKSLASH) this.#step = "escaped";
-        return (BYTE_CLASS[byte]! & VALUE) !== 0;
-      case "escaped":
-        this.#step = "quoted";
-        return (BYTE_CLASS[byte]! & VALUE) !== 0;
+        return (BYTE_CLASS[byte]! & VALUE) !== 0 && byte !== BACKSLASH;
     }
     if (byte === CR) this.#step = "size-lf";
     else if (byte === SEMICOLON) this.#step = "name1";

@@ -13,11 +13,14 @@ export const REFUSED = -2;
 /** RFC 9112 section 2.2: a server should ignore an empty line before the request line. */
 const EMPTY_LINES_BEFORE_MAX = 1;
 
+const HELD_BYTES_MIN = 1_024;
 const HEAD_END = Buffer.from("\r\n\r\n");
 
 export class HeadScanner {
   readonly #limits: Limits;
-  #held = "";
+  /** What came before, in one growing buffer: a string for each piece would cost sixty times the bytes. */
+  #held: Buffer | null = null;
+  #heldBytes = 0;
   #lines = 0;
   #lineBytes = 0;
   #headBytes = 0;
@@ -87,14 +90,12 @@ export class HeadScanner {
         }
         if (lines === 0) {
           if (++this.#emptyBefore > EMPTY_LINES_BEFORE_MAX) return this.#refuse(BAD_REQUEST_LINE);
-          this.#held = "";
+          this.#heldBytes = 0;
           headBytes = 0;
           start = i + 1;
           continue;
         }
-        this.text = this.#held === ""
-          ? bytes.toString("latin1", start, i - 1)
-          : (this.#held + bytes.toString("latin1", start, i + 1)).slice(0, -2);
+        this.text = this.#textUpTo(bytes, start, i + 1);
         this.#reset();
         return i + 1;
       }
@@ -112,12 +113,32 @@ export class HeadScanner {
       }
       if (headBytes > headBytesMax) return this.#refuse(HEAD_TOO_LARGE);
     }
-    this.#held += bytes.toString("latin1", start, length);
+    this.#hold(bytes, start);
     this.#lines = lines;
     this.#lineBytes = lineBytes;
     this.#headBytes = headBytes;
     this.#sawCr = sawCr;
     return NEED_MORE;
+  }
+
+  #hold(bytes: Buffer, from: number): void {
+    const needed = this.#heldBytes + bytes.length - from;
+    if (this.#held === null || this.#held.length < needed) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(HELD_BYTES_MIN, needed, 2 * this.#heldBytes));
+      this.#held?.copy(larger, 0, 0, this.#heldBytes);
+      this.#held = larger;
+    }
+    bytes.copy(this.#held, this.#heldBytes, from);
+    this.#heldBytes = needed;
+  }
+
+  /** @returns the head without its empty line, which ends at `end` and may have begun in what came before */
+  #textUpTo(bytes: Buffer, start: number, end: number): string {
+    if (this.#heldBytes === 0) return bytes.toString("latin1", start, end - 2);
+    return (this.#held!.toString("latin1", 0, this.#heldBytes) + bytes.toString("latin1", start, end)).slice(
+      0,
+      -2,
+    );
   }
 
   #refuse(why: Refusal): number {
@@ -126,8 +147,9 @@ export class HeadScanner {
   }
 
   #reset(): void {
-    this.#held = "";
-    this.#lines =
+    this.#held = null;
+    this.#heldBytes =
+      this.#lines =
       this.#lineBytes =
       this.#headBytes =
       this.#emptyBefore =

@@ -92,6 +92,10 @@ export const llhttpExceptions: Record<string, LlhttpException> = {
     "refused",
     "Content-Type may not come in a trailer (RFC 9110 section 6.5.1); a machine that merges trailers would believe it.",
   ],
+  "request/transfer-encoding: `chunked` / Chunk extensions quoting": [
+    "refused",
+    "Readers differ in whether a backslash in a quoted chunk extension escapes what follows; the one for responses has none.",
+  ],
   "request/transfer-encoding: POST with `chunked` as last transfer-encoding": coding,
   "request/transfer-encoding: POST with `chunked` as last transfer-encoding (multiple headers)": coding,
   "response/transfer-encoding: `chunked` before other transfer-encoding": coding,
