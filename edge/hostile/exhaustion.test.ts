@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { RawClient, until } from "../edge.fixture.ts";
+import { ClientConnection } from "../relay/client-connection.ts";
 import { HeadScanner, NEED_MORE } from "../relay/head-scanner.ts";
 import { LIMITS } from "../relay/limits.ts";
 import { get, HOST, type Hostile, post, startHostile } from "./hostile.fixture.ts";
@@ -42,7 +43,11 @@ async function expectServed(): Promise<void> {
   expect(await client.send(get("/other")).has("saw GET /other with 0")).toStartWith("HTTP/1.1 200 OK");
 }
 const statusOf = (client: RawClient) => Number(client.text.slice(9, 12));
-const held = () => [...hostile.edge.edge.relay.clients].reduce((sum, { outbox }) => sum + outbox.bytes, 0);
+const held = () =>
+  [...hostile.edge.edge.relay.clients].reduce(
+    (sum, client) => sum + (client instanceof ClientConnection ? client.outbox.bytes : 0),
+    0,
+  );
 
 describe("slow clients", () => {
   test("a head that comes a byte at a time ends at the head's limit, however lively it is", async () => {

@@ -105,7 +105,7 @@ export function seeRequests(text: string, reading: Reading): Sight {
 /** @param methods of the requests that the responses answer, in order */
 export function seeResponses(text: string, methods: readonly string[], reading: Reading): Sight {
   let finals = 0;
-  return see(text, reading, (words) => {
+  const { messages, rest } = see(text, reading, (words) => {
     const status = Number(words[1]);
     const method = methods[finals];
     if (status >= 200) finals++;
@@ -113,6 +113,8 @@ export function seeResponses(text: string, methods: readonly string[], reading: 
     const bodiless = method === "HEAD" || (none && reading.statusesWithBody !== true);
     return { start: words[1] ?? "", bodiless, untilClose: !none };
   });
+  // A response has no Host.
+  return { messages: messages.map((message) => ({ ...message, host: "" })), rest };
 }
 
 interface Begun {
