@@ -130,7 +130,7 @@ export class BodyReader {
 
   #payload(bytes: Buffer, from: number, to: number): void {
     this.payloadBytes += to - from;
-    const over = this.payloadBytes - this.#limits.bodyBytesMax;
+    const over = this.payloadBytes - this.bytesMax;
     if (over > 0) this.tooLarge = this.invalid = true;
     this.onPayload?.(bytes, from, over > 0 ? Math.max(from, to - over) : to);
   }
