@@ -11,6 +11,7 @@ import type { Downstream } from "./downstream.ts";
 import { withoutFields } from "./field-cursor.ts";
 import { HeadScanner, NEED_MORE, REFUSED } from "./head-scanner.ts";
 import { Outbox } from "./outbox.ts";
+import { Pace } from "./pace.ts";
 import { BAD_CHUNK, BODY_TOO_LARGE, type Refusal, REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS } from "./refusal.ts";
 import type { Client, ListenerInfo, RelayContext } from "./relay-context.ts";
 import { parseRequestHead, RequestHead } from "./request-head.ts";
@@ -52,6 +53,8 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   #keepAfter = false;
   /** For HTTP/1.0 clients, which know no chunks. */
   #dechunker: BodyReader | null = null;
+  /** While a body of known length comes in more than one read. */
+  #pace: Pace | null = null;
 
   constructor(context: RelayContext, listener: ListenerInfo, serverName: string | null = null) {
     this.#context = context;
@@ -215,7 +218,9 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   /** The machine's connection stands; from now on the body flows. */
   bodyMayFlow(exchange: Exchange): void {
     if (!exchange.requestDone) {
-      this.deadlineMs = this.#context.nowMs() + exchange.limits.bodyIdleMsMax;
+      const nowMs = this.#context.nowMs();
+      this.deadlineMs = nowMs + exchange.limits.bodyIdleMsMax;
+      if (exchange.head.contentLength > 0) (this.#pace ??= new Pace()).turnBegins(nowMs);
     }
     this.#updateReading();
   }
@@ -241,8 +246,21 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   #forwardBody(exchange: Exchange, bytes: Buffer): void {
     const piece = this.#readBody(exchange, bytes);
     if (piece === null) return;
-    this.deadlineMs = exchange.requestDone ? Infinity : this.#context.nowMs() + exchange.limits.bodyIdleMsMax;
+    const nowMs = this.#context.nowMs();
+    if (exchange.requestDone) {
+      this.deadlineMs = Infinity;
+      this.#pace = null;
+    } else {
+      this.deadlineMs = nowMs + exchange.limits.bodyIdleMsMax;
+      this.#pace?.moved(piece.length);
+      if (this.#tooSlow(nowMs)) return this.onDeadline();
+    }
     exchange.upstream?.sendBody(piece);
+  }
+
+  #tooSlow(nowMs: number): boolean {
+    const { bodyBytesPerSecondMin, bodyGraceMsMax } = this.#context.limits;
+    return this.#pace?.below(bodyBytesPerSecondMin, bodyGraceMsMax, nowMs) ?? false;
   }
 
   #tunnelData(exchange: Exchange, bytes: Buffer): void {
@@ -257,6 +275,8 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     this.#reading = want;
     if (want) this.#socket.resume();
     else this.#socket.pause();
+    if (want) this.#pace?.turnBegins(this.#context.nowMs());
+    else this.#pace?.turnEnds(this.#context.nowMs());
   }
 
   /** The machine's connection has not taken what came last. */
@@ -376,6 +396,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
 
   #responseFinished(exchange: Exchange, keep: boolean): void {
     this.#exchange = null;
+    this.#pace = null;
     this.#headWaitMsMax = exchange.limits.headWaitMsMax;
     this.#context.handler.finished(exchange);
     if (this.#closed) return;

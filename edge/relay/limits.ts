@@ -16,6 +16,12 @@ export interface Limits {
   readonly clientIdleMsMax: number;
   /** Between two reads of a request's body. */
   readonly bodyIdleMsMax: number;
+  /** Of a body whose length is known, so that its sender has all of it, over the time that it was waited for. */
+  readonly bodyBytesPerSecondMin: number;
+  /** For how long a body may be slower. */
+  readonly bodyGraceMsMax: number;
+  /** From a request's head to its response's last byte; tunnels have their own. */
+  readonly exchangeMsMax: number;
   readonly connectWaitMsMax: number;
   /** From the request's last byte to the response's head. */
   readonly responseWaitMsMax: number;
@@ -49,6 +55,10 @@ export const LIMITS: Limits = {
   headWaitMsMax: 15_000,
   clientIdleMsMax: 75_000,
   bodyIdleMsMax: 60_000,
+  bodyBytesPerSecondMin: 256,
+  bodyGraceMsMax: 30_000,
+  // A day: event streams and long polls live for hours.
+  exchangeMsMax: 86_400_000,
   connectWaitMsMax: 5_000,
   responseWaitMsMax: 60_000,
   responseIdleMsMax: 300_000,

@@ -1,6 +1,7 @@
 /** Bytes in, bytes out: the edge between raw sockets, where it is seen what a well-behaved client or server would hide. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
 import type { ClientConnection } from "./client-connection.ts";
 import {
   RawClient,
@@ -352,6 +353,56 @@ describe("relay", () => {
     const stuck = await RawClient.open(t.port);
     stuck.send(`POST / HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 10\r\n\r\nabc`);
     expect(await stuck.end()).toStartWith("HTTP/1.1 408");
+  });
+
+  test("a body that trickles is refused, and one that waits for the machine is not", async () => {
+    const paced = await startTestEdge({ limits: { bodyBytesPerSecondMin: 1_000_000, bodyGraceMsMax: 50 } });
+    const upstream = await startRawUpstream(() => {});
+    await paced.app("paced", upstream.port);
+    const client = await RawClient.open(paced.port);
+    client.send("POST / HTTP/1.1\r\nHost: paced.test\r\nContent-Length: 1000000\r\n\r\n");
+    await until(() => upstream.connections.length === 1);
+    await until(() => {
+      if (!client.ended) client.send("x");
+      return client.ended;
+    });
+    expect(client.text).toStartWith("HTTP/1.1 408");
+    await upstream.stop();
+    await paced.stop();
+  });
+
+  test("a response that is not taken in time is cut, and the log says whose fault it was", async () => {
+    const block = Buffer.alloc(1_000_000, 97);
+    const { host } = await raw((connection) => {
+      connection.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n`);
+      for (let i = 0; i < 100; i++) connection.socket.write(block);
+    });
+    const client = await RawClient.open(t.port);
+    client.socket.pause();
+    client.send(get(host, "User-Agent: sleeper\r\n"));
+    await until(() =>
+      [...t.edge.relay.clients as Set<ClientConnection>].some((each) => each.outbox.bytes > 0)
+    );
+    t.edge.deadlines.sweep(performance.now() + 1_000_000);
+    await until(() => readFileSync(t.logFile, "utf8").includes("sleeper"));
+    const line = readFileSync(t.logFile, "utf8").split("\n").find((each) => each.includes("sleeper"))!;
+    expect(JSON.parse(line)).toMatchObject({ status: 200, code: "edge.client_too_slow" });
+    client.close();
+  });
+
+  test("an exchange ends at its total limit, however lively it is", async () => {
+    const brief = await startTestEdge({ limits: { exchangeMsMax: 200 } });
+    const upstream = await startRawUpstream((connection) => {
+      connection.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n`);
+      const timer = setInterval(() => connection.socket.write("x"), 10);
+      connection.socket.on("close", () => clearInterval(timer));
+    });
+    await brief.app("brief", upstream.port);
+    const client = await RawClient.open(brief.port);
+    client.send(get("brief.test"));
+    expect(await client.end()).toContain("\r\n\r\nx");
+    await upstream.stop();
+    await brief.stop();
   });
 
   test("events of a stream arrive as they are sent", async () => {

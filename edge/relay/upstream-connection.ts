@@ -121,7 +121,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       return;
     }
     const waitMs = exchange.requestDone ? limits.responseWaitMsMax : limits.responseIdleMsMax;
-    this.deadlineMs = this.#context.nowMs() + waitMs;
+    this.deadlineMs = Math.min(this.#context.nowMs() + waitMs, exchange.startedMs + limits.exchangeMsMax);
   }
 
   onDrain(): void {
@@ -173,7 +173,10 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       // A sink that fails ends the exchange.
       if (this.#exchange !== exchange) return;
     }
-    this.deadlineMs = this.#context.nowMs() + exchange.limits.responseIdleMsMax;
+    this.deadlineMs = Math.min(
+      this.#context.nowMs() + exchange.limits.responseIdleMsMax,
+      exchange.startedMs + exchange.limits.exchangeMsMax,
+    );
     const end = this.#body.feed(bytes, at);
     if (this.#body.invalid) return this.#fail("bad_response", "a chunk is not valid");
     const flowing = exchange.sink.body(exchange, bytes, at, end);
@@ -293,7 +296,16 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     if (this.#exchange === null) return this.destroy();
     if (this.#socket === null) return this.#fail("connect_timeout", "no answer to the connection attempt");
     if (this.#exchange.tunnel) return this.#fail("reset", "the tunnel was idle for too long");
+    if (this.#paused) return this.#clientTooSlow(this.#exchange);
     this.#fail("response_timeout", "no response in time");
+  }
+
+  /** What one read brought has not been taken within `responseIdleMsMax`: that is the client's fault, and not the machine's. */
+  #clientTooSlow(exchange: Exchange): void {
+    this.abandon();
+    exchange.upstream = null;
+    exchange.code = "edge.client_too_slow";
+    exchange.sink.cut(exchange);
   }
 
   #fail(kind: UpstreamFailure["kind"], detail: string): void {
