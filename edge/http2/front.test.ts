@@ -216,6 +216,37 @@ describe("a client of HTTP/2", () => {
   });
 });
 
+describe("over TLS", () => {
+  test("curl agrees on HTTP/2 by ALPN, sends a body and follows many responses on one connection", async () => {
+    handler = (request, response) => void request.pipe(response);
+    const urls = Array.from({ length: 20 }, (_, i) => `https://127.0.0.1:${edge.tlsPort}/${i}`);
+    const child = Bun.spawn(
+      ["curl", "-sk", "--http2", "--data", "hello ", "-w", "%{http_version} %{num_connects}\n", ...urls],
+      { stdout: "pipe" },
+    );
+    const lines = (await new Response(child.stdout).text()).trim().split("\n");
+    expect(lines).toEqual(urls.map((_, i) => `hello 2 ${i === 0 ? 1 : 0}`));
+  });
+
+  test("a machine hears that its client used TLS", async () => {
+    handler = (request, response) => response.end(request.headers["x-forwarded-proto"]);
+    const secure = connect(`https://127.0.0.1:${edge.tlsPort}`, { rejectUnauthorized: false });
+    const answer = await got(secure.request({ ":path": "/", ":authority": "app.test" }));
+    expect(answer.body.toString()).toBe("https");
+    secure.destroy();
+  });
+
+  test("sends and gets a large body whole", async () => {
+    handler = (request, response) => void request.pipe(response);
+    const sent = Buffer.from(Buffer.alloc(5_000_000).map((_, i) => i % 251));
+    const secure = connect(`https://127.0.0.1:${edge.tlsPort}`, { rejectUnauthorized: false });
+    const stream = secure.request({ ":method": "POST", ":path": "/", ":authority": "app.test" });
+    stream.end(sent);
+    expect((await got(stream)).body.equals(sent)).toBe(true);
+    secure.destroy();
+  });
+});
+
 describe("flow control", () => {
   const STUCK_MS = 150;
   /** Until nothing moves any more. */

@@ -1,4 +1,4 @@
-/** gRPC end to end: a real client and a real server (@grpc/grpc-js), the edge between them speaking HTTP/2 both ways. */
+/** gRPC end to end: a real client and a real server (@grpc/grpc-js), the edge between them with TLS in front and HTTP/2 both ways. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
   Client,
@@ -76,7 +76,11 @@ beforeAll(async () => {
     });
   });
   edge = await startHttp2Edge([port], { h2Backend: true });
-  client = new Client(`127.0.0.1:${edge.port}`, credentials.createInsecure(), {
+  const secure = credentials.createSsl(null, null, null, { rejectUnauthorized: false });
+  client = new Client(`127.0.0.1:${edge.tlsPort}`, secure, {
+    // A name: what the client checks and sends in its handshake cannot be an address.
+    "grpc.ssl_target_name_override": "app.test",
+    "grpc.default_authority": "app.test",
     "grpc.max_receive_message_length": MESSAGE_BYTES * 2,
   });
 });

@@ -29,6 +29,8 @@ import {
 export interface Http2Edge {
   readonly edge: Edge;
   readonly port: number;
+  /** Of the listener with TLS, whose certificate the edge signs itself. */
+  readonly tlsPort: number;
   readonly logFile: string;
   stop(): Promise<void>;
 }
@@ -46,14 +48,14 @@ export async function startHttp2Edge(
       edge_id: "edge-1",
       region: "ams",
       regions: [],
-      listeners: [{ address: "127.0.0.1", port: 1, service_port: 80, h2c: true }],
+      listeners: [{ address: "127.0.0.1", port: 1, service_port: 80 }],
       admin: null,
       rows: {
         from: "given",
         rows: givenRows({
           host: "*",
           region: "ams",
-          servicePorts: [80],
+          servicePorts: [80, 443],
           upstreams: machinePorts.map((port) => ({ address: "127.0.0.1", port })),
           softLimit: 1_000,
           hardLimit: null,
@@ -62,12 +64,16 @@ export async function startHttp2Edge(
       },
       access_log: logFile,
     }),
-    listeners: [{ address: "127.0.0.1", port: 0, service_port: 80, h2c: true }],
+    listeners: [
+      { address: "127.0.0.1", port: 0, service_port: 80, h2c: true },
+      { address: "127.0.0.1", port: 0, service_port: 443, tls: true },
+    ],
   };
   const edge = await startEdge(config, await loadRuntime(), pino({ level: "silent" }), options);
   return {
     edge,
     port: edge.ports[0]!,
+    tlsPort: edge.ports[1]!,
     logFile,
     async stop() {
       await edge.stop(500);

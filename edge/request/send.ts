@@ -40,7 +40,7 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   }
   const http2 = backend.http2;
   if (
-    http2 !== null && !exchange.dedicated && exchange.head.upgrade === null &&
+    http2 !== null && !exchange.dedicated && !backend.viaPeer && exchange.head.upgrade === null &&
     http2.ports.includes(exchange.service!.port)
   ) {
     exchange.connectStartedMs = edge.nowMs();
