@@ -28,12 +28,19 @@ export const PACKAGES: readonly Package[] = [
   { name: "busybox-static", proof: "busybox", why: "the program inside of test images", onlyForCheck: true },
   { name: "cpio", proof: "cpio", why: "reads the initramfs that the tests made", onlyForCheck: true },
   { name: "curl", proof: "curl", why: "end-to-end tests ask through it", onlyForCheck: true },
+  { name: "pebble", proof: "pebble", why: "the certificate authority of the ACME tests", onlyForCheck: true },
   { name: "nginx", proof: "nginx", why: "peer of the edge, and the backend of both", onlyForBench: true },
   { name: "haproxy", proof: "haproxy", why: "peer of the edge", onlyForBench: true },
   { name: "caddy", proof: "caddy", why: "peer of the edge, for reference", onlyForBench: true },
   { name: "wrk", proof: "wrk", why: "HTTP/1.1 load", onlyForBench: true },
   { name: "nghttp2-client", proof: "h2load", why: "HTTP/2 load", onlyForBench: true },
-  { name: "openssl", proof: "openssl", why: "the certificate that all proxies show", onlyForBench: true },
+  {
+    name: "openssl",
+    proof: "openssl",
+    why: "TLS client of the tests; the certificate that all proxies show",
+    onlyForCheck: true,
+    onlyForBench: true,
+  },
 ];
 
 const FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

@@ -32,12 +32,12 @@ export class LightRequest {
   }
   /** Where Hono looks: what belongs to apps is one constant path, so that deciding costs one map look-up. */
   get routePath(): string {
-    const { client, head: { target } } = this.#exchange;
-    if (!client.listener.admin) {
-      const asked = this.#acme && !client.listener.tls && target.startsWith(ACME_PATH);
-      return asked ? `/acme/${target.slice(ACME_PATH.length)}` : "/app";
-    }
+    const { client: { listener }, head: { target } } = this.#exchange;
+    if (!listener.admin && !this.#acme) return "/app";
     const query = target.indexOf("?");
-    return `/admin${query === -1 ? target : target.slice(0, query)}`;
+    const path = query === -1 ? target : target.slice(0, query);
+    if (listener.admin) return `/admin${path}`;
+    const asked = path.startsWith(ACME_PATH) && !listener.tls && this.method === "GET";
+    return asked ? `/acme/${path.slice(ACME_PATH.length)}` : "/app";
   }
 }
