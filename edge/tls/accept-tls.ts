@@ -20,6 +20,7 @@ import {
 import { ACME_TLS } from "./acme-answers.ts";
 import { addressRange } from "./handshake-limits.ts";
 import type { TlsFront } from "./tls-front.ts";
+import { Validated } from "./validated.ts";
 import {
   BAD_HELLO,
   HANDSHAKE_FAILED,
@@ -148,7 +149,7 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     this.#over = true;
     this.#leave();
     counts.done(facts.version, facts.resumed, (this.#context.nowMs() - this.#sinceMs) / 1_000);
-    if (protocol === ACME_TLS) return CLOSING;
+    if (protocol === ACME_TLS) return new Validated(this.#context);
     if (this.#tunnel !== null) return this.#tunnel();
     return protocol === HTTP2
       ? this.#services.http2!(this.#serverName)
@@ -212,14 +213,3 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     this.#socket?.close();
   }
 }
-
-/** RFC 8737 section 3: once the handshake is done, the connection is of no use. */
-const CLOSING: SocketEvents = {
-  onOpen: (socket) => socket.close(),
-  onData() {},
-  onDrain() {},
-  onEnd() {},
-  onClose() {},
-  onFault() {},
-  onConnectError() {},
-};

@@ -175,7 +175,7 @@ describe.skipIf(reason !== "")(`an order at pebble${reason}`, () => {
         skipChallengeVerification: true,
         challengePriority: [type],
         async challengeCreateFn(_authorization, challenge, keyAuthorization) {
-          expect(challenge.type).toBe(type);
+          expect<string>(challenge.type).toBe(type);
           const row = AcmeAnswerRow.parse({
             type,
             host,
