@@ -54,6 +54,11 @@ try {
   });
 } catch (error) {
   const known = error instanceof GodwitError;
+  if (known && error.code === "edge.option_invalid") {
+    // A person at a command line reads this.
+    console.error(`${error.message}\n  ${error.hint}`);
+    process.exit(2);
+  }
   log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
-  process.exit(known && error.code === "edge.option_invalid" ? 2 : 1);
+  process.exit(1);
 }

@@ -55,6 +55,13 @@ function addStack(program: Command): void {
   pass("down", "stop it and leave nothing behind");
   pass("status", "what of it runs");
   pass("doctor", "is this machine fit for it?");
+  program.command("edge").description("an edge by itself, in front of given upstreams (see edge --help)")
+    .allowUnknownOption().allowExcessArguments().helpOption(false)
+    .argument("[options...]")
+    .action(async () => {
+      const { runEdge } = await import("./commands/stack.ts");
+      process.exitCode = await runEdge(stackArguments(process.argv.slice(2), "edge").slice(1));
+    });
 }
 
 /** Pure: the command's name first, then everything else as it was typed. */

@@ -38,7 +38,8 @@ export function givenRows(given: GivenApp): { table: string; row: unknown }[] {
         })),
         concurrency: { type: "requests", soft_limit: given.softLimit, hard_limit: given.hardLimit },
       }],
-      started_at_ms: null,
+      // Long ago: a refusal is one, and no sign of an app about to listen.
+      started_at_ms: 0,
     },
   }));
   return [

@@ -13,3 +13,18 @@ test("findCheckout() goes up from each start", () => {
   expect(findCheckout(["/", import.meta.dir])).toBe(root);
   expect(findCheckout(["/"])).toBeNull();
 });
+
+test("godwit edge hands its options to the edge's own program, and its exit code back", async () => {
+  const child = Bun.spawn([
+    process.execPath,
+    resolve(import.meta.dir, "../main.ts"),
+    "edge",
+    "--from",
+    "nowhere",
+  ], {
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  expect(await new Response(child.stderr).text()).toContain("--from nowhere is not ADDRESS:PORT");
+  expect(await child.exited).toBe(2);
+});

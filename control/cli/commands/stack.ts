@@ -1,12 +1,23 @@
-/** godwit up | down | status | doctor: handed to the stack's own program in the checkout that this command belongs to. */
+/** godwit up | down | status | doctor | edge: handed to programs of the checkout that this command belongs to. */
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { GodwitError } from "../../contract/errors.ts";
 
 const STACK_PROGRAM = "deploy/stack/main.ts";
 
+const EDGE_PROGRAM = "edge/main.ts";
+
 /** Resolves to the exit code of the stack's program. */
-export async function runStack(args: readonly string[]): Promise<number> {
+export function runStack(args: readonly string[]): Promise<number> {
+  return runProgram(STACK_PROGRAM, args);
+}
+
+/** An edge by itself. Resolves to its exit code. */
+export function runEdge(args: readonly string[]): Promise<number> {
+  return runProgram(EDGE_PROGRAM, args);
+}
+
+async function runProgram(program: string, args: readonly string[]): Promise<number> {
   const checkout = findCheckout([import.meta.dir, dirname(process.execPath), process.cwd()]);
   if (checkout === null) {
     throw new GodwitError(
@@ -29,11 +40,11 @@ export async function runStack(args: readonly string[]): Promise<number> {
     // ctrl-c reaches the child too, which knows what to do; this command only waits for it.
     const stay = () => {};
     process.on("SIGINT", stay);
-    process.on("SIGTERM", () => child.kill("SIGTERM"));
+    for (const signal of ["SIGTERM", "SIGHUP"] as const) process.on(signal, () => child.kill(signal));
     return await child.exited;
   };
   const status = await run("deploy/setup/bootstrap.ts", []);
-  return status === 0 ? await run(STACK_PROGRAM, args) : status;
+  return status === 0 ? await run(program, args) : status;
 }
 
 /** The first folder that holds the stack's program, going up from each start. */
