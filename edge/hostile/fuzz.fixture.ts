@@ -145,7 +145,7 @@ export class Fuzzer {
   /** One valid response for each request that got one, and no byte more. */
   #checkClient(bytes: Buffer): void {
     const { log } = this.hostile;
-    const answered = log.filter(({ status }) => status !== 499);
+    const answered = log.filter(({ status, code }) => status !== 499 || code !== "edge.client_gone");
     let at = 0, finals = 0;
     while (at < bytes.length) {
       const exchange = answered[finals];
