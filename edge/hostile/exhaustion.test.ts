@@ -2,7 +2,7 @@
  * Clients that want the edge to spend more than they do: slow heads, slow bodies, slow readers, header bombs, many
  * connections, compressed bombs. What each holds is bounded, and somebody else is served meanwhile.
  */
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import { RawClient, until } from "../edge.fixture.ts";
@@ -17,6 +17,8 @@ const TRICKLE_MS = 20;
 /** What one read of a socket may bring on Bun: what a connection holds at most when its peer does not take it. */
 const READ_BYTES_MAX = 524_288;
 
+// Hundreds of connections on a machine that others use too.
+setDefaultTimeout(60_000);
 let hostile: Hostile;
 const clients: RawClient[] = [];
 beforeAll(async () => {
@@ -26,7 +28,7 @@ afterEach(async () => {
   for (const client of clients.splice(0)) client.close();
   hostile.origin.answer = answerWithWhatWasSeen;
   hostile.origin.take();
-  await until(() => hostile.edge.edge.relay.clients.size === 0);
+  await until(() => hostile.edge.edge.relay.clients.size === 0, 30_000);
 });
 afterAll(() => hostile.stop());
 

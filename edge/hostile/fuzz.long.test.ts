@@ -10,7 +10,7 @@ let fuzzer: Fuzzer;
 beforeAll(async () => {
   console.log(`fuzz: FUZZ_SEED=${seed} FUZZ_RUNS=${RUNS}`);
   fuzzer = await Fuzzer.start();
-});
+}, 30_000);
 afterAll(() => fuzzer.stop());
 
 function residentBytes(): number {

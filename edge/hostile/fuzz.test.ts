@@ -14,7 +14,7 @@ let fuzzer: Fuzzer;
 beforeAll(async () => {
   console.log(`fuzz: FUZZ_SEED=${seed}`);
   fuzzer = await Fuzzer.start();
-});
+}, 30_000);
 afterAll(() => fuzzer.stop());
 
 describe("any bytes through a whole edge", () => {

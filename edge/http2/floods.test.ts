@@ -135,6 +135,7 @@ describe("bounds", () => {
         Buffer.concat([block(pseudo()), Buffer.alloc(1_000, 0x80 | 62)]),
       ),
     );
+    await client.over(1);
     await client.over(3);
     expect([client.status(1), client.status(3)]).toEqual(["200", "431"]);
     client.send(get(5, "/"));

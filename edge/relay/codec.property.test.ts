@@ -3,7 +3,7 @@
  * and any bytes at all, valid or not, say the same in pieces of any size as at once. fast-check prints the seed of what
  * fails.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import fc from "fast-check";
 import { LIMITS, type Limits } from "./limits.ts";
 import {
@@ -17,6 +17,8 @@ import {
 } from "./messages.fixture.ts";
 import { readRequests, readResponses, single, splitAt, type Stream } from "./read-messages.fixture.ts";
 
+// Shrinking what fails takes longer than a run.
+setDefaultTimeout(120_000);
 const RUNS = 300;
 /** So small that generated messages meet each of them. */
 const SMALL: Limits = {
