@@ -28,7 +28,7 @@ beforeAll(async () => {
     fetch: (request) => new Response(new URL(request.url).pathname),
   });
   await secureApp(t, "shop", server.port!, { force_https: false });
-});
+}, 30_000);
 afterAll(async () => {
   await t.stop();
   await server.stop(true);

@@ -15,16 +15,16 @@ import {
   shown,
 } from "./tls.fixture.ts";
 
+/** For tests that start processes, or an edge of their own. */
+const SLOW_MS = 30_000;
+
 let t: TestEdge;
 let sealing: Sealing;
 let server: Bun.Server<unknown>;
 
 beforeAll(async () => {
   sealing = await newSealing();
-  t = await startTestEdge({
-    tls: { sealing_key_file: sealing.file },
-    handshakeLimits: { waitMsMax: 600 },
-  });
+  t = await startTestEdge({ tls: { sealing_key_file: sealing.file } });
   server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
@@ -38,7 +38,7 @@ beforeAll(async () => {
   for (const name of ["one.test", "two.test", "*.wild.test", "old.test"]) {
     await publishCertificate(t, name, sealing);
   }
-});
+}, SLOW_MS);
 afterAll(async () => {
   await t.stop();
   await server.stop(true);
@@ -94,13 +94,13 @@ describe("certificates", () => {
     expect(await certificateOf("too.deep.wild.test")).toBe("godwit.invalid");
     expect(await certificateOf("nobody.test")).toBe("godwit.invalid");
     expect(await certificateOf(undefined)).toBe("godwit.invalid");
-  });
+  }, SLOW_MS);
 
   test("a service without default_self_signed refuses names that have no certificate", async () => {
     expect(await openssl("-servername", "picky.test", "-tls1_3")).toContain("alert number 112");
     await publishCertificate(t, "picky.test", sealing);
     expect(await certificateOf("picky.test")).toBe("picky.test");
-  });
+  }, SLOW_MS);
 
   test("a changed certificate is the next handshake's, and a removed one is gone", async () => {
     const first = await publishCertificate(t, "one.test", sealing, { source: "custom" });
@@ -112,7 +112,7 @@ describe("certificates", () => {
     socket = await client("one.test");
     expect(shown(socket).notAfterMs).not.toBe(first.not_after_ms);
     socket.destroy();
-  });
+  }, SLOW_MS);
 });
 
 describe("versions, suites and protocols", () => {
@@ -124,7 +124,7 @@ describe("versions, suites and protocols", () => {
     }
     const refused = await openssl("-servername", "one.test", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0");
     expect(refused).toContain(`alert number ${PROTOCOL_VERSION}`);
-  });
+  }, SLOW_MS);
 
   test("a service chooses its versions", async () => {
     expect(await openssl("-servername", "picky.test", "-tls1_2")).toContain(
@@ -133,7 +133,7 @@ describe("versions, suites and protocols", () => {
     const socket = await client("old.test");
     expect(socket.getProtocol()).toBe("TLSv1.2");
     socket.destroy();
-  });
+  }, SLOW_MS);
 
   test("in TLS 1.2 only suites with ephemeral keys and authenticated encryption are there", async () => {
     const suite = async (
@@ -144,7 +144,7 @@ describe("versions, suites and protocols", () => {
     for (const name of ["ECDHE-ECDSA-AES256-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES128-SHA256"]) {
       expect(await suite(name)).toContain("Cipher is (NONE)");
     }
-  });
+  }, SLOW_MS);
 
   test("ALPN takes HTTP/2 before HTTP/1.1, and what nobody speaks is an alert", async () => {
     const of = async (...ALPNProtocols: string[]) => {
@@ -162,14 +162,14 @@ describe("versions, suites and protocols", () => {
     const picky = await client("picky.test", { ALPNProtocols: ["h2", "http/1.1"] });
     expect(picky.alpnProtocol).toBe("http/1.1");
     picky.destroy();
-  });
+  }, SLOW_MS);
 
   test("curl asks over HTTP/1.1 and over HTTP/2", async () => {
     for (const [option, version] of [["--http1.1", "1.1"], ["--http2", "2"]] as const) {
       const answer = await curl("one.test", option, "-w", "\n%{http_code} %{http_version}");
       expect(answer).toEndWith(`200 ${version}`);
     }
-  });
+  }, SLOW_MS);
 
   for (const maxVersion of ["TLSv1.2", "TLSv1.3"] as const) {
     test(`a ${maxVersion} session is resumed, and counted`, async () => {
@@ -185,7 +185,7 @@ describe("versions, suites and protocols", () => {
       expect(Number((await metric(label)).split(" ")[1])).toBe(before + 1);
       first.destroy();
       second.destroy();
-    });
+    }, SLOW_MS);
   }
 });
 
@@ -202,23 +202,27 @@ describe("requests", () => {
       "fly-client-ip": "127.0.0.1",
     });
     socket.destroy();
-  });
+  }, SLOW_MS);
 
-  test("another Host than the handshake's is served where a certificate covers it, and 421 where none does", async () => {
-    const socket = await client("one.test");
-    expect(await ask(socket, "two.test")).toStartWith("HTTP/1.1 200");
-    const refused = await ask(socket, "plain.test");
-    expect(refused).toStartWith("HTTP/1.1 421 Misdirected Request");
-    expect(refused).toContain("edge.misdirected");
-    expect(await ask(socket, "one.test")).toStartWith("HTTP/1.1 200");
-    socket.destroy();
-    // The default certificate proves nothing, so there is nothing to be misled about.
-    const unproved = await client("plain.test");
-    expect(await ask(unproved, "plain.test")).toStartWith("HTTP/1.1 200");
-    expect(await ask(unproved, "one.test")).toStartWith("HTTP/1.1 200");
-    unproved.destroy();
-    expect(await curl("plain.test", "-w", "%{http_code}", "-o", "/dev/null")).toBe("200");
-  });
+  test(
+    "another Host than the handshake's is served where a certificate covers it, and 421 where none does",
+    async () => {
+      const socket = await client("one.test");
+      expect(await ask(socket, "two.test")).toStartWith("HTTP/1.1 200");
+      const refused = await ask(socket, "plain.test");
+      expect(refused).toStartWith("HTTP/1.1 421 Misdirected Request");
+      expect(refused).toContain("edge.misdirected");
+      expect(await ask(socket, "one.test")).toStartWith("HTTP/1.1 200");
+      socket.destroy();
+      // The default certificate proves nothing, so there is nothing to be misled about.
+      const unproved = await client("plain.test");
+      expect(await ask(unproved, "plain.test")).toStartWith("HTTP/1.1 200");
+      expect(await ask(unproved, "one.test")).toStartWith("HTTP/1.1 200");
+      unproved.destroy();
+      expect(await curl("plain.test", "-w", "%{http_code}", "-o", "/dev/null")).toBe("200");
+    },
+    SLOW_MS,
+  );
 
   test(
     "a keep-alive connection outlives 1,000 changes of its certificate, and new ones see the newest",
@@ -227,30 +231,23 @@ describe("requests", () => {
       const first = shown(kept).notAfterMs;
       expect(await ask(kept, "two.test")).toStartWith("HTTP/1.1 200");
       const rows = await Promise.all(Array.from({ length: 20 }, () => certificateRow("two.test", sealing)));
-      let changes = 0;
+      let changes = 0, asked = 0;
+      const enough = () => changes >= 1_000 && asked >= 20;
       const changing = (async () => {
-        while (changes < 1_000) {
-          const row = rows[changes % rows.length]!;
-          await t.publish("certificates", "two.test/acme", row);
-          changes++;
-        }
+        while (!enough()) await t.publish("certificates", "two.test/acme", rows[changes++ % rows.length]!);
       })();
-      let asked = 0, shaken = 0;
-      while (changes < 1_000) {
+      while (!enough()) {
         expect(await ask(kept, "two.test")).toStartWith("HTTP/1.1 200");
-        asked++;
         const fresh = await client("two.test");
         expect(await ask(fresh, "two.test")).toStartWith("HTTP/1.1 200");
         fresh.destroy();
-        shaken++;
+        asked++;
       }
       await changing;
       await t.settled();
-      expect(asked).toBeGreaterThan(10);
-      expect(shaken).toBeGreaterThan(10);
       expect(shown(kept).notAfterMs).toBe(first);
       const last = await client("two.test");
-      expect(shown(last).notAfterMs).toBe(rows[999 % rows.length]!.not_after_ms);
+      expect(shown(last).notAfterMs).toBe(rows[(changes - 1) % rows.length]!.not_after_ms);
       last.destroy();
       kept.destroy();
     },
@@ -275,7 +272,7 @@ describe("requests", () => {
       expect(answer).toBe(`200 ${size}`);
     }
     await echo.stop(true);
-  });
+  }, SLOW_MS);
 });
 
 describe("what is no handshake", () => {
@@ -290,7 +287,7 @@ describe("what is no handshake", () => {
     const body = text.slice(text.indexOf("\r\n\r\n") + 4);
     expect(Number(/Content-Length: (\d+)/.exec(text)![1])).toBe(body.length);
     raw.close();
-  });
+  }, SLOW_MS);
 
   test("garbage is answered with an alert and the connection's end", async () => {
     const before = await count("edge.tls_not_spoken");
@@ -309,23 +306,26 @@ describe("what is no handshake", () => {
       raw.close();
     }
     expect(await count("edge.tls_not_spoken")).toBe(before + 4);
-  });
+  }, SLOW_MS);
 
   test("a half handshake ends at its time limit: before, within and after the hello", async () => {
-    const before = await count("edge.tls_timeout");
+    // An edge of its own: on a busy machine whole handshakes could meet so short a limit too.
+    const own = await startTestEdge({ tls: {}, handshakeLimits: { waitMsMax: 300 } });
     const recorded = await helloBytes();
     const clients = await Promise.all(
       ["", recorded.slice(0, 50), recorded].map(async (bytes) => {
-        const raw = await RawClient.open(t.tlsPort);
+        const raw = await RawClient.open(own.tlsPort);
         if (bytes !== "") raw.send(bytes);
         return raw;
       }),
     );
     for (const raw of clients) await raw.end();
-    await until(async () => await count("edge.tls_timeout") === before + 3);
+    await until(() => own.edge.tls.pending === 0);
+    const page = await (await fetch(`http://127.0.0.1:${own.adminPort}/metrics`)).text();
+    expect(page).toContain('godwit_edge_tls_refused_count{code="edge.tls_timeout"} 3');
     for (const raw of clients) raw.close();
-    await until(async () => (await metric("godwit_edge_tls_handshakes ")).endsWith(" 0"));
-  });
+    await own.stop();
+  }, SLOW_MS);
 
   test("a client that breaks off is counted, under the name that it asked for", async () => {
     const label = 'fly_edge_tls_handshake_errors{servername="one.test"}';
@@ -336,7 +336,7 @@ describe("what is no handshake", () => {
     await until(() => raw.bytes.length > 0);
     raw.close();
     await until(async () => Number((await metric(label)).split(" ")[1] ?? 0) > before);
-  });
+  }, SLOW_MS);
 
   test("a hello byte by byte is read like one at once", async () => {
     const raw = await RawClient.open(t.tlsPort);
@@ -347,7 +347,7 @@ describe("what is no handshake", () => {
     await until(() => raw.bytes.length > 100);
     expect(raw.bytes[0]).toBe(22);
     raw.close();
-  });
+  }, SLOW_MS);
 
   /** As text of bytes, for "one.test". */
   async function helloBytes(): Promise<string> {
@@ -374,27 +374,37 @@ test("handshakes are measured by version", async () => {
   socket.destroy();
   expect(await metric('fly_edge_tls_handshake_time_seconds_count{version="TLSv1.3"}')).toMatch(/ [1-9]\d*$/);
   expect(await metric("godwit_edge_certificates ")).toMatch(/ [1-9]\d*$/);
-});
+}, SLOW_MS);
 
-test("limits: too many handshakes from one range, or for one name, are alerts and cost no signature", async () => {
-  const own = await startTestEdge({
-    tls: { sealing_key_file: sealing.file },
-    handshakeLimits: { limitLoopback: true, perRangeS: 0.001, rangeBurst: 5, perNameS: 0.001, nameBurst: 2 },
-  });
-  const of = (servername: string) =>
-    secureClient(own.tlsPort, { servername }).then((socket) => {
-      socket.destroy();
-      return "ok";
-    }, (error) => String(error.code ?? error.message));
-  expect([await of("a.test"), await of("a.test"), await of("b.test")]).toEqual(["ok", "ok", "ok"]);
-  expect(await of("a.test")).not.toBe("ok");
-  expect(await of("b.test")).toBe("ok");
-  expect(await of("c.test")).not.toBe("ok");
-  const page = await (await fetch(`http://127.0.0.1:${own.adminPort}/metrics`)).text();
-  expect(page).toContain('godwit_edge_tls_refused_count{code="edge.tls_name_limited"} 1');
-  expect(page).toContain('godwit_edge_tls_refused_count{code="edge.tls_range_limited"} 1');
-  await own.stop();
-});
+test(
+  "limits: too many handshakes from one range, or for one name, are alerts and cost no signature",
+  async () => {
+    const own = await startTestEdge({
+      tls: { sealing_key_file: sealing.file },
+      handshakeLimits: {
+        limitLoopback: true,
+        perRangeS: 0.001,
+        rangeBurst: 5,
+        perNameS: 0.001,
+        nameBurst: 2,
+      },
+    });
+    const of = (servername: string) =>
+      secureClient(own.tlsPort, { servername }).then((socket) => {
+        socket.destroy();
+        return "ok";
+      }, (error) => String(error.code ?? error.message));
+    expect([await of("a.test"), await of("a.test"), await of("b.test")]).toEqual(["ok", "ok", "ok"]);
+    expect(await of("a.test")).not.toBe("ok");
+    expect(await of("b.test")).toBe("ok");
+    expect(await of("c.test")).not.toBe("ok");
+    const page = await (await fetch(`http://127.0.0.1:${own.adminPort}/metrics`)).text();
+    expect(page).toContain('godwit_edge_tls_refused_count{code="edge.tls_name_limited"} 1');
+    expect(page).toContain('godwit_edge_tls_refused_count{code="edge.tls_range_limited"} 1');
+    await own.stop();
+  },
+  SLOW_MS,
+);
 
 test("limits: handshakes under way are bounded", async () => {
   const own = await startTestEdge({ tls: {}, handshakeLimits: { pendingMax: 2 } });
@@ -407,7 +417,7 @@ test("limits: handshakes under way are bounded", async () => {
   await until(() => own.edge.tls.pending === 0);
   third.close();
   await own.stop();
-});
+}, SLOW_MS);
 
 test("an edge that stops closes handshakes under way at once", async () => {
   const own = await startTestEdge({ tls: {} });
@@ -417,4 +427,4 @@ test("an edge that stops closes handshakes under way at once", async () => {
   await own.stop();
   await ended;
   raw.close();
-});
+}, SLOW_MS);
