@@ -3,6 +3,8 @@ import type { Hono } from "hono";
 import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
 import { BalanceCounts } from "./balance/balance-counts.ts";
+import { Starts } from "./balance/starts.ts";
+import { WorkerDoor } from "./balance/worker-door.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ChooseProtocol } from "./http2/choose-protocol.ts";
 import { FrontConnection } from "./http2/front-connection.ts";
@@ -87,6 +89,8 @@ export class Edge {
   readonly #appListeners: { port: number; servicePort: number }[] = [];
   /** What requests between edges carry; null where there is no fleet. */
   peers: PeerFields | null = null;
+  /** Machines that this edge has asked for; null where there is no worker beside it. */
+  readonly starts: Starts | null;
   #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
@@ -113,10 +117,18 @@ export class Edge {
       ...(options.keysCooldownMs === undefined ? {} : { cooldownMs: options.keysCooldownMs }),
     });
     this.hostId = config.host_id ?? null;
+    const starts = config.worker_socket === undefined ? null : new Starts({
+      door: new WorkerDoor(config.worker_socket),
+      nowMs: this.nowMs,
+      random: this.random,
+      onRefused: (machineId) => this.routes.wake(`${this.hostId}/${machineId}`),
+    });
+    this.starts = starts;
     this.routes = new RouteTable({
       region: config.region,
       hostId: this.hostId,
       usesPeers: config.peers !== undefined,
+      ...(starts === null ? {} : { onStart: ({ id }, started) => starts.rowSaid(id, started) }),
       nowMs: this.nowMs,
       wallMs: this.wallMs,
       policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
@@ -160,7 +172,7 @@ export class Edge {
       replica: () => this.#replicaCounts(),
       policies: this.policyCounts,
     });
-    this.balance.register(this.metrics.registry);
+    this.balance.register(this.metrics.registry, this.starts);
     this.tls = new TlsFront({
       config: config.tls ?? {},
       limits: options.handshakeLimits ?? {},

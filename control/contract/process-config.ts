@@ -39,6 +39,8 @@ export const WorkerConfig = z.object({
   prefix: z.string().regex(/^gw[0-9a-f]{6}$/),
   /** `/run/godwit-HASH/worker.sock`. */
   listen_socket: Path,
+  /** Where this host's edge asks for starts and stops (`worker-edge-api.ts`); none: it cannot. */
+  edge_socket: Path.optional(),
   network: z.object({
     /** IPv4 range that machines' /31 links are cut from, `172.20.16.0/20`. */
     range4: z.string(),
@@ -137,6 +139,8 @@ export const EdgeConfig = z.object({
   /** The worker host that this edge stands on; none for an edge in front alone. */
   host_id: HostId.optional(),
   peers: EdgePeers.optional(),
+  /** Where the worker of `host_id` starts and stops machines (`worker-edge-api.ts`); none: nothing is started on demand. */
+  worker_socket: Path.optional(),
   region: RegionCode,
   /** Regions followed in detail; empty means all that the global stream names. */
   regions: z.array(RegionCode).max(64),

@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { messageOf } from "../contract/errors.ts";
 import type { WorkerConfig } from "../contract/process-config.ts";
 import { workerApp } from "./api/app.ts";
+import { edgeApp } from "./api/edge-app.ts";
 import { listen } from "./api/listen.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { type Host, machinesFolder } from "./host.ts";
@@ -95,12 +96,16 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const recovery = await recover(host, engine, requests, followExit);
   log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
   const listener = listen(workerApp(host, requests), config.listen_socket);
+  const edgeListener = config.edge_socket === undefined
+    ? null
+    : listen(edgeApp(requests), config.edge_socket);
   const tasks = [register(host, Math.random, leaving.signal), keepHouseForever(leaving.signal)];
 
   return {
     stop: async () => {
       leaving.abort();
       await listener.stop();
+      await edgeListener?.stop();
       await engine.halt();
       host.watchers.closeAll();
       await Promise.all([...tasks, outbox.stop(), host.logs.stop()]);

@@ -64,6 +64,7 @@ export class TestWorker {
       run_folder: join(folder, "run"),
       prefix: `gw${hex.slice(0, 6)}`,
       listen_socket: join(folder, "run", "w.sock"),
+      edge_socket: join(folder, "run", "e.sock"),
       network: {
         range4: `172.${20 + bytes[3]! % 12}.${bytes[4]}.0/${links === 1 ? 31 : 24}`,
         range6: `fd${hex.slice(0, 2)}:${hex.slice(2, 6)}:${hex.slice(6, 10)}::/48`.replace(

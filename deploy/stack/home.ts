@@ -22,6 +22,8 @@ export interface Home {
   readonly guest: string;
   readonly supervisorSocket: string;
   readonly workerSocket: string;
+  /** Where the worker listens for the edge. */
+  readonly edgeSocket: string;
 }
 
 /** @param rootless where the run folder is below the temporary folder, because /run is root's */
@@ -41,6 +43,7 @@ export function homeAt(folder: string, rootless = process.getuid?.() !== 0): Hom
     guest: join(real, "guest"),
     supervisorSocket: join(runFolder, "supervisor.sock"),
     workerSocket: join(runFolder, "worker.sock"),
+    edgeSocket: join(runFolder, "edge.sock"),
   };
 }
 

@@ -70,6 +70,7 @@ export function processConfigs(facts: StackFacts) {
     run_folder: home.runFolder,
     prefix: home.prefix,
     listen_socket: home.workerSocket,
+    edge_socket: home.edgeSocket,
     network: { ...record.ranges, nameservers: ["1.1.1.1", "8.8.8.8"] },
     vmm: record.vmm,
     guest: {
@@ -93,6 +94,8 @@ export function processConfigs(facts: StackFacts) {
   const edge: EdgeConfig = {
     schema: 1,
     edge_id: `${record.host_id}-edge`,
+    host_id: record.host_id,
+    worker_socket: home.edgeSocket,
     region: record.region,
     regions: [],
     listeners: [{ address: "127.0.0.1", port: ports.edge, service_port: 80 }],

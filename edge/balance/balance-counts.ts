@@ -1,5 +1,6 @@
 /** What balancing counts, and the metrics made of it when somebody asks. */
 import { Counter, Gauge, type Registry } from "prom-client";
+import type { Starts } from "./starts.ts";
 import type { Backend } from "../routes/backend.ts";
 
 export class BalanceCounts {
@@ -20,7 +21,7 @@ export class BalanceCounts {
   /** Machines passed over now. */
   readonly ejected = new Set<Backend>();
 
-  register(registry: Registry): void {
+  register(registry: Registry, starts: Starts | null): void {
     const registers = [registry];
     const counter = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) =>
       new Counter({
@@ -43,6 +44,12 @@ export class BalanceCounts {
         },
       });
     gauge("godwit_edge_waiting", "Requests that wait for a machine.", () => this.waiting);
+    gauge("godwit_edge_starts_pending", "Machines in line to be started.", () => starts?.pending ?? 0);
+    counter("godwit_edge_starts_count", "Machines to be started on demand.", "outcome", () => [
+      ["asked", starts?.asked ?? 0],
+      ["failed", starts?.failed ?? 0],
+      ["refused", starts?.refused ?? 0],
+    ]);
     gauge("godwit_edge_ejected", "Machines passed over because they could not be reached.", () => {
       for (const backend of this.ejected) if (backend.retired) this.ejected.delete(backend);
       return this.ejected.size;

@@ -53,6 +53,30 @@ export const REGION_UNAVAILABLE = refusal(
   "No machine of the app runs in the regions that the request asks for.",
   "Send the request without fly-force-region, or start a machine there.",
 );
+export const START_FAILED = refusal(
+  503,
+  "edge.start_failed",
+  "PM01",
+  "A machine of the app was asked to start and did not.",
+  "Look at the app's logs: the machine's boot, or its process, failed.",
+  5,
+);
+export const START_NO_CAPACITY = refusal(
+  503,
+  "edge.start_no_capacity",
+  "PM02",
+  "The host of the app's stopped machine has no room to start it.",
+  "Stop other machines of that host, or give the app a machine on another.",
+  5,
+);
+export const WORKER_UNREACHABLE = refusal(
+  503,
+  "edge.worker_unreachable",
+  "PU03",
+  "The worker that could start a machine of the app does not answer.",
+  "Look at the worker's log on that host.",
+  5,
+);
 export const PEER_REFUSED = refusal(
   403,
   "edge.peer_refused",

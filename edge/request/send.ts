@@ -39,6 +39,7 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
     exchange.upstreamHead = upstreamHead(edge, exchange);
   }
   const http2 = backend.http2;
+  // Another edge speaks HTTP/1.1 with this one, and the machine's own language with the machine.
   if (
     http2 !== null && !exchange.dedicated && !backend.viaPeer && exchange.head.upgrade === null &&
     http2.ports.includes(exchange.service!.port)

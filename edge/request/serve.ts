@@ -7,6 +7,7 @@ import { editResponse } from "../policy/edit-response.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import type { ResponseHead } from "../relay/response-head.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
+import { Backend } from "../routes/backend.ts";
 import { accept } from "./accept.ts";
 import { admit, admitTunnel, applyLimits } from "./admit.ts";
 import { decide } from "./decide.ts";
@@ -19,6 +20,7 @@ import { afterSendBack, findForPeer, sendBack } from "./peer.ts";
 import { pick, pickWished } from "./pick.ts";
 import { answer, refuse } from "./respond.ts";
 import { afterFailure, release, send, unreachable } from "./send.ts";
+import { startAnother, startMachine } from "./start-machine.ts";
 import { tally } from "./tally.ts";
 
 export function serve(edge: Edge, exchange: Exchange): void {
@@ -64,9 +66,17 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
   const picked = wish === null
     ? pick(service!, distances, edge.nowMs(), edge.random)
     : pickWished(service!, wish, distances, edge.nowMs());
-  if (typeof picked !== "string") return send(edge, exchange, picked);
+  if (typeof picked !== "string") {
+    if (service!.startable > 0 && picked.inFlight >= picked.softLimit) startAnother(edge, exchange);
+    return send(edge, exchange, picked);
+  }
   if (sendBack(edge, exchange, picked)) return;
-  const wait = picked === "starting" || picked === "full" ? picked : noMachine(exchange, picked);
+  const wait = picked === "starting" || picked === "full"
+    ? picked
+    : picked === "stopped"
+    ? startMachine(edge, exchange)
+    : noMachine(exchange, picked);
+  if (wait instanceof Backend) return send(edge, exchange, wait);
   if (typeof wait !== "string") return refuse(edge, exchange, wait);
   const refusal = hold(edge, exchange, wait, {
     again: () => dispatch(edge, exchange),

@@ -11,7 +11,8 @@ export function toPeer(edge: Edge, exchange: Exchange, fields: string): string {
   return edge.peers!.write({
     machine: exchange.backend!.machineId,
     port: service!.port,
-    final: head.hasBody || exchange.sendBacks + 1 >= Math.min(SEND_BACKS_MAX, service!.size),
+    final: head.hasBody || exchange.backend!.retired ||
+      exchange.sendBacks + 1 >= Math.min(SEND_BACKS_MAX, service!.size),
     request_id: exchange.id,
     fields: fields.slice(0, -2),
   }) + "\r\n";

@@ -37,7 +37,7 @@ export class Wish {
   }
 
   /** May the request go there at all? For who waits for a place. */
-  wants(backend: Backend): boolean {
+  wants(backend: Pick<Backend, "machineId" | "region">): boolean {
     const { forceInstance, avoidInstance, forceRegions } = this.steering;
     if (backend.machineId === avoidInstance) return false;
     if (forceInstance !== null) return backend.machineId === forceInstance;

@@ -39,6 +39,8 @@ export interface RouteTableOptions {
   readonly hostId?: string | null;
   /** Whether machines of other hosts are reached by way of those hosts' edges, where they have one. */
   readonly usesPeers?: boolean;
+  /** A machine runs, or its start has come to nothing. */
+  readonly onStart?: (machine: MachineEntry, started: boolean) => void;
   /** Monotonic milliseconds. */
   readonly nowMs: () => number;
   /** Milliseconds since 1970. */
@@ -201,7 +203,10 @@ export class RouteTable {
     this.#shapes.drop(machine.shape);
     machine.shape = shape;
     machine.region = this.#name(row.region);
+    const wasStarting = machine.state === "starting";
     machine.state = this.#name(row.state) as MachineState;
+    if (machine.state === "started" && !wasStarted) this.#options.onStart?.(machine, true);
+    else if (wasStarting && machine.state !== "starting") this.#options.onStart?.(machine, false);
     machine.cordoned = row.cordoned;
     machine.healthy = row.healthy !== false;
     if (machine.state !== "started") machine.leaving = false;
@@ -257,6 +262,12 @@ export class RouteTable {
     return this.#options.nowMs() + START_GRACE_MS - Math.max(0, ageMs);
   }
 
+  /** Whoever waits for a machine of the same app looks again. */
+  wake(key: string): void {
+    const app = this.#machines.get(key)?.app;
+    for (const service of app?.services.values() ?? []) service.waiting?.wakeAll();
+  }
+
   /** Makes an app's lists anew. Also to be called after a change of `MachineEntry.leaving`. */
   rebuild(app: AppRoute): void {
     for (const service of app.services.values()) service.clear();
@@ -275,6 +286,11 @@ export class RouteTable {
     switch (machine.state) {
       case "starting":
         route.starting++;
+        break;
+      case "stopping":
+      case "suspending":
+        // At rest soon, and brought back then.
+        if (this.#options.onStart !== undefined && service.auto_start_machines !== false) route.starting++;
         break;
       case "stopped":
       case "suspended":

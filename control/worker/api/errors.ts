@@ -9,6 +9,8 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   "machine.destroyed": 409,
   "machine.exists": 409,
   "machine.wait_timeout": 408,
+  "machine.autostart_off": 409,
+  "machine.autostop_off": 409,
   "operation.superseded": 409,
   "place.no_capacity": 409,
   "worker.shutting_down": 503,

@@ -1,0 +1,106 @@
+/**
+ * Machines that this edge has asked its host's worker to start: at most STARTS_IN_FLIGHT_MAX calls at once, the rest in
+ * line, none twice. Whoever waits for one is woken by its row, or by `onRefused`.
+ */
+import type { WorkerDoor } from "./worker-door.ts";
+import { mayAsk, startAsked, startFailed, type StartState } from "./start-state.ts";
+
+export const STARTS_IN_FLIGHT_MAX = 32;
+export const STARTS_QUEUED_MAX = 4_096;
+/** What is remembered of machines; the oldest is forgotten beyond it, which costs one call too many. */
+export const STARTS_REMEMBERED_MAX = 16_384;
+
+/** Between two calls for a machine that is just being stopped. */
+export const BUSY_WAIT_MS = 250;
+const BUSY = "machine.busy";
+
+export interface StartsOptions {
+  readonly door: WorkerDoor;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** A call came to nothing: whoever waits is to look again. */
+  readonly onRefused: (machineId: string) => void;
+}
+
+export class Starts {
+  readonly #options: StartsOptions;
+  readonly #states = new Map<string, StartState>();
+  readonly #queue: string[] = [];
+  #inFlight = 0;
+  asked = 0;
+  failed = 0;
+  /** Not asked for: too many were in line. */
+  refused = 0;
+
+  constructor(options: StartsOptions) {
+    this.#options = options;
+  }
+
+  get pending(): number {
+    return this.#inFlight + this.#queue.length;
+  }
+
+  /** Null where nothing is known against asking. */
+  state(machineId: string): StartState | null {
+    const state = this.#states.get(machineId) ?? null;
+    return state !== null && mayAsk(state, this.#options.nowMs()) ? null : state;
+  }
+
+  /** @returns false where too many wait already */
+  ask(machineId: string): boolean {
+    const before = this.#states.get(machineId) ?? null;
+    if (!mayAsk(before, this.#options.nowMs())) return true;
+    if (this.#queue.length >= STARTS_QUEUED_MAX) {
+      this.refused++;
+      return false;
+    }
+    this.#set(machineId, startAsked(before, this.#options.nowMs()));
+    this.#queue.push(machineId);
+    this.#next();
+    return true;
+  }
+
+  /** Its row says that it runs, or that its start came to nothing. */
+  rowSaid(machineId: string, started: boolean): void {
+    if (started) this.#states.delete(machineId);
+    else if (this.#states.has(machineId)) this.#fail(machineId, "machine.boot_failed");
+  }
+
+  #fail(machineId: string, code: string): void {
+    const { nowMs, random } = this.#options;
+    this.failed++;
+    this.#set(machineId, startFailed(this.#states.get(machineId) ?? null, code, nowMs(), random()));
+  }
+
+  #set(machineId: string, state: StartState): void {
+    this.#states.delete(machineId);
+    this.#states.set(machineId, state);
+    if (this.#states.size <= STARTS_REMEMBERED_MAX) return;
+    for (const oldest of this.#states.keys()) return void this.#states.delete(oldest);
+  }
+
+  /** It is about to come to rest; its row may not have said so yet. */
+  #askSoon(machineId: string): void {
+    setTimeout(() => {
+      this.#states.delete(machineId);
+      this.#options.onRefused(machineId);
+    }, BUSY_WAIT_MS);
+  }
+
+  #next(): void {
+    while (this.#inFlight < STARTS_IN_FLIGHT_MAX && this.#queue.length > 0) {
+      const machineId = this.#queue.shift()!;
+      this.#inFlight++;
+      this.asked++;
+      void this.#options.door.call(machineId, "start").then((code) => {
+        this.#inFlight--;
+        if (code === BUSY) this.#askSoon(machineId);
+        else if (code !== null) {
+          this.#fail(machineId, code);
+          this.#options.onRefused(machineId);
+        }
+        this.#next();
+      });
+    }
+  }
+}

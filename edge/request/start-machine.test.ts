@@ -1,0 +1,241 @@
+/**
+ * Starting on demand, on real edges with a worker's door on a real unix socket. What the worker itself does with the
+ * calls is in deploy/stack/autostart.test.ts.
+ */
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import type { Service } from "../../control/contract/machine.ts";
+import { EdgeConfig } from "../../control/contract/process-config.ts";
+import { EdgeMachine } from "../../control/contract/worker-edge-api.ts";
+import { type Edge, startEdge } from "../edge.ts";
+import { idOf, until } from "../edge.fixture.ts";
+import { loadRuntime } from "../runtime/runtime.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "godwit-starts-"));
+const socket = join(folder, "edge.sock"), secretFile = join(folder, "secret");
+writeFileSync(secretFile, "s".repeat(40), { mode: 0o600 });
+const APP = idOf("app"), HOST = "host-1";
+const [ONE, TWO] = [idOf("one", 14), idOf("two", 14)];
+
+let app: Bun.Server<unknown>, door: Bun.Server<unknown>;
+let openDoor: () => Bun.Server<unknown>;
+let worker: Edge, front: Edge;
+const calls: string[] = [];
+let onStart: (id: string) => Response;
+let held: (() => void)[] = [];
+
+beforeAll(async () => {
+  app = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    async fetch(request) {
+      if (new URL(request.url).pathname === "/held") await new Promise<void>((done) => held.push(done));
+      return new Response("here");
+    },
+  });
+  openDoor = () =>
+    Bun.serve({
+      unix: socket,
+      fetch(request) {
+        const [, id, what] = new URL(request.url).pathname.match(
+          /^\/v1\/machines\/([0-9a-f]{14})\/(start|stop)$/,
+        )!;
+        calls.push(`${what} ${id}`);
+        return onStart(id!);
+      },
+    });
+  door = openDoor();
+  const config = (fields: object) => {
+    const parsed = EdgeConfig.parse({
+      schema: 1,
+      edge_id: "edge",
+      region: "ams",
+      regions: [],
+      listeners: [{ address: "127.0.0.1", port: 1, service_port: 80 }],
+      admin: null,
+      rows: { from: "given", rows: [] },
+      access_log: "off",
+      ...fields,
+    });
+    return {
+      ...parsed,
+      listeners: [{ ...parsed.listeners[0]!, port: 0 }],
+      peers: {
+        secret_file: secretFile,
+        listen: "host_id" in fields ? { address: "127.0.0.1", port: 0 } : null,
+      },
+    };
+  };
+  const start = async (fields: object) =>
+    await startEdge(config(fields), await loadRuntime(), pino({ level: "silent" }), { holdWaitMsMax: 5_000 });
+  worker = await start({ host_id: HOST, worker_socket: socket });
+  front = await start({});
+  for (const edge of [worker, front]) {
+    edge.routes.apply([
+      { table: "hostnames", key: "a.test", row: { hostname: "a.test", app_id: APP } },
+      {
+        table: "hosts",
+        key: HOST,
+        row: {
+          id: HOST,
+          region: "ams",
+          state: "ready",
+          cpus: 1,
+          memory_mb: 1,
+          edge: `127.0.0.1:${worker.ports.at(-1)}`,
+        },
+      },
+    ]);
+  }
+});
+afterAll(async () => {
+  for (const edge of [front, worker]) await edge.stop(500);
+  await Promise.all([app.stop(true), door.stop(true)]);
+  rmSync(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
+  calls.length = 0;
+  for (const id of [ONE, TWO]) tell(id, null);
+  onStart = (id) => {
+    tell(id, "starting");
+    queueMicrotask(() => tell(id, "started"));
+    return Response.json(EdgeMachine.parse({ id, state: "starting" }));
+  };
+});
+
+function tell(
+  id: string,
+  state: "starting" | "started" | "stopped" | "stopping" | "suspended" | null,
+  change: Partial<Service> = {},
+): void {
+  const row = state === null ? null : {
+    id,
+    app_id: APP,
+    host_id: HOST,
+    region: "ams",
+    release_id: idOf("release"),
+    state,
+    cordoned: false,
+    address4: "127.0.0.1",
+    address6: null,
+    services: [{
+      protocol: "tcp" as const,
+      internal_port: app.port!,
+      ports: [{ port: 80, handlers: ["http" as const], force_https: false }],
+      concurrency: { type: "requests" as const, soft_limit: 1, hard_limit: null },
+      ...change,
+    }],
+    started_at_ms: Date.now(),
+  };
+  for (const edge of [worker, front]) {
+    edge.routes.apply([{ table: "machines", key: `${HOST}/${id}`, row }]);
+  }
+}
+const get = (via: Edge, path = "/") =>
+  fetch(`http://127.0.0.1:${via.ports[0]}${path}`, { headers: { host: "a.test" } });
+const refuse = (code: string) => () =>
+  Response.json({ error: { code, fault: "us", retryable: false, message: "no", hint: null } }, {
+    status: 409,
+  });
+
+describe("a request for a stopped machine", () => {
+  test("starts it once for all who wait, and is answered", async () => {
+    tell(ONE, "stopped");
+    const texts = await Promise.all(Array.from({ length: 200 }, () => get(worker).then((r) => r.text())));
+    expect(new Set(texts)).toEqual(new Set(["here"]));
+    expect(calls).toEqual([`start ${ONE}`]);
+  });
+
+  test("starts a suspended one before a stopped one", async () => {
+    tell(ONE, "stopped");
+    tell(TWO, "suspended");
+    expect(await (await get(worker)).text()).toBe("here");
+    expect(calls).toEqual([`start ${TWO}`]);
+  });
+
+  test("waits for one that is just stopping, then starts it", async () => {
+    tell(ONE, "stopping");
+    const answer = get(worker);
+    await until(() => worker.balance.waiting === 1);
+    expect(calls).toEqual([]);
+    tell(ONE, "stopped");
+    expect(await (await answer).text()).toBe("here");
+  });
+
+  test("starts none that is not to be started on demand", async () => {
+    tell(ONE, "stopped", { auto_start_machines: false });
+    const response = await get(worker);
+    expect(response.status).toBe(503);
+    expect(await response.text()).toContain("edge.no_machine");
+    expect(calls).toEqual([]);
+  });
+
+  test("goes to the edge of the machine's host, which starts it", async () => {
+    tell(ONE, "stopped");
+    const texts = await Promise.all(Array.from({ length: 20 }, () => get(front).then((r) => r.text())));
+    expect(new Set(texts)).toEqual(new Set(["here"]));
+    expect(calls).toEqual([`start ${ONE}`]);
+  });
+});
+
+test("a machine above its soft limit has another one started beside it, without waiting", async () => {
+  const [three, four] = [idOf("three", 14), idOf("four", 14)];
+  tell(three, "started");
+  tell(four, "stopped");
+  const first = get(worker, "/held");
+  await until(() => held.length === 1);
+  expect(calls).toEqual([]);
+  const second = get(worker, "/held");
+  await until(() => held.length === 2 && calls.length > 0);
+  expect(calls).toEqual([`start ${four}`]);
+  for (const release of held) release();
+  held = [];
+  expect((await first).status).toBe(200);
+  expect((await second).status).toBe(200);
+  for (const id of [three, four]) tell(id, null);
+});
+
+describe("a start that fails", () => {
+  test("is told in words, is not repeated at once, and another machine is tried", async () => {
+    tell(ONE, "stopped");
+    onStart = refuse("place.no_capacity");
+    for (let i = 0; i < 3; i++) {
+      const response = await get(worker);
+      expect(response.status).toBe(503);
+      expect(response.headers.get("fly-error-code")).toBe("PM02");
+      expect(await response.text()).toContain("edge.start_no_capacity");
+    }
+    expect(calls).toEqual([`start ${ONE}`]);
+    tell(TWO, "stopped");
+    expect((await get(worker)).status).toBe(503);
+    expect(calls).toEqual([`start ${ONE}`, `start ${TWO}`]);
+  });
+
+  test("by its row ends the wait", async () => {
+    const id = idOf("boot", 14);
+    tell(id, "stopped");
+    onStart = (asked) => {
+      tell(asked, "starting");
+      queueMicrotask(() => tell(asked, "stopped"));
+      return Response.json(EdgeMachine.parse({ id: asked, state: "starting" }));
+    };
+    const response = await get(worker);
+    expect(await response.text()).toContain("edge.start_failed");
+    expect(calls).toEqual([`start ${id}`]);
+    tell(id, null);
+  });
+
+  test("because no worker answers says so", async () => {
+    const id = idOf("away", 14);
+    tell(id, "stopped");
+    await door.stop(true);
+    const response = await get(worker);
+    expect(response.headers.get("fly-error-code")).toBe("PU03");
+    expect(await response.text()).toContain("edge.worker_unreachable");
+    door = openDoor();
+    tell(id, null);
+  });
+});

@@ -1,0 +1,72 @@
+/**
+ * start: nobody runs who could take the request, but a stopped or suspended machine may be started for it. The nearest
+ * one is, once for however many wait; a machine of another host is started by that host's edge, which gets the request
+ * (`peer.ts`). The same is done, without waiting, where all that run are above their soft limits.
+ */
+import { UNREACHABLE } from "../balance/worker-door.ts";
+import type { Edge } from "../edge.ts";
+import type { Refusal } from "../relay/refusal.ts";
+import { Backend } from "../routes/backend.ts";
+import type { MachineEntry } from "../routes/machine-entry.ts";
+import type { Exchange } from "./exchange.ts";
+import { noMachine } from "./no-machine.ts";
+import { START_FAILED, START_NO_CAPACITY, TOO_MANY_WAITING, WORKER_UNREACHABLE } from "./refusals.ts";
+
+/** @returns a refusal; `starting`, to be waited for; or where to send the request so that its machine is started there */
+export function startMachine(edge: Edge, exchange: Exchange): Refusal | "starting" | Backend {
+  let failed: string | null = null;
+  for (const machine of startable(edge, exchange)) {
+    const peer = edge.routes.peerOf(machine);
+    if (peer !== null && peer.target !== null) return throughPeer(machine, exchange.service!.port, peer);
+    if (edge.starts === null || machine.hostId !== edge.hostId) continue;
+    const state = edge.starts.state(machine.id);
+    if (state?.kind === "failed") failed ??= state.code;
+    else return edge.starts.ask(machine.id) ? "starting" : TOO_MANY_WAITING;
+  }
+  return failed === null ? noMachine(exchange, "none") : refusalOf(failed);
+}
+
+/** All machines that run are above their soft limits: one more is started, if one of this host may be. */
+export function startAnother(edge: Edge, exchange: Exchange): void {
+  const { starts } = edge;
+  if (starts === null || exchange.service!.starting > 0) return;
+  for (const machine of startable(edge, exchange)) {
+    if (machine.hostId !== edge.hostId) continue;
+    const state = starts.state(machine.id);
+    if (state?.kind === "failed") continue;
+    if (state === null) starts.ask(machine.id);
+    return;
+  }
+}
+
+/** Nearest first; of those alike, a suspended one first, because it is back sooner. */
+function startable(edge: Edge, exchange: Exchange): MachineEntry[] {
+  const { service, wish, app } = exchange;
+  const found = app!.machines.filter((machine) =>
+    machine.startable && machine.inRotation && machine.serviceAt(service!.port) !== null &&
+    machine.serviceAt(service!.port)!.auto_start_machines !== false &&
+    (wish === null || wish.wants({ machineId: machine.id, region: machine.region }))
+  );
+  const { distances } = edge.routes;
+  const distance = (machine: MachineEntry) =>
+    machine.region === edge.region ? -1 : distances.of(machine.region);
+  return found.sort((a, b) => {
+    const near = distance(a), far = distance(b);
+    if (near !== far) return near < far ? -1 : 1;
+    if (a.state !== b.state) return a.state === "suspended" ? -1 : 1;
+    return a.id < b.id ? -1 : 1;
+  });
+}
+
+/** Stands for a machine that does not run yet, for this request alone. */
+function throughPeer(machine: MachineEntry, port: number, peer: Backend["peer"]): Backend {
+  const internalPort = machine.serviceAt(port)!.internal_port;
+  const backend = new Backend(machine.id, machine.region, "", internalPort, peer);
+  backend.retire();
+  return backend;
+}
+
+function refusalOf(code: string): Refusal {
+  if (code === UNREACHABLE) return WORKER_UNREACHABLE;
+  return code === "place.no_capacity" ? START_NO_CAPACITY : START_FAILED;
+}
