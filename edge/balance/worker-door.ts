@@ -4,7 +4,7 @@ import { WireError } from "../../control/contract/errors.ts";
 
 export const WORKER_ANSWER_WAIT_MS_MAX = 5_000;
 const ANSWER_BYTES_MAX = 65_536;
-export const UNREACHABLE = "worker.unreachable";
+export const UNREACHABLE = "unreachable";
 
 export class WorkerDoor {
   readonly #socket: string;
