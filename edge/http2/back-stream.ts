@@ -119,7 +119,7 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
   }
 
   get #limits() {
-    return this.#back.context.limits;
+    return this.#exchange?.limits ?? this.#back.context.limits;
   }
   #now(): number {
     return this.#back.context.nowMs();

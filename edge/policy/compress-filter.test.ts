@@ -14,6 +14,7 @@ import {
 } from "../edge.fixture.ts";
 import { CHUNKED } from "../relay/response-head.ts";
 import { BodyReader } from "../relay/body-reader.ts";
+import { ENCODERS_MAX } from "./compress-filter.ts";
 import type { ClientConnection } from "../relay/client-connection.ts";
 import { LIMITS } from "../relay/limits.ts";
 
@@ -141,6 +142,19 @@ describe("compress", () => {
     expect(response.headers.get("content-length")).toBe(String(text.length));
     expect(response.headers.get("vary")).toBe("Accept-Encoding");
     expect(await response.text()).toBe(text);
+  });
+
+  test("leaves responses as they are while as many as allowed are being compressed", async () => {
+    const counts = t.edge.policyCounts;
+    counts.compressions += ENCODERS_MAX;
+    const response = await fetch(`http://127.0.0.1:${t.port}/`, {
+      headers: { host: "page.test", "accept-encoding": "gzip" },
+    });
+    counts.compressions -= ENCODERS_MAX;
+    expect(response.headers.get("content-encoding")).toBe(null);
+    expect(response.headers.get("vary")).toBe("Accept-Encoding");
+    expect(await response.text()).toBe(text);
+    expect(counts.compressionsSkipped).toBe(1);
   });
 
   test("gives a slow stream's bytes on while more are to come", async () => {
