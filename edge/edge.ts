@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
+import { AutostopPass } from "./balance/autostop-pass.ts";
 import { BalanceCounts } from "./balance/balance-counts.ts";
 import { Starts } from "./balance/starts.ts";
 import { WorkerDoor } from "./balance/worker-door.ts";
@@ -91,6 +92,8 @@ export class Edge {
   peers: PeerFields | null = null;
   /** Machines that this edge has asked for; null where there is no worker beside it. */
   readonly starts: Starts | null;
+  /** Stops idle machines of this host; null where there is no worker beside it. */
+  readonly autostop: AutostopPass | null;
   #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
@@ -124,6 +127,15 @@ export class Edge {
       onRefused: (machineId) => this.routes.wake(`${this.hostId}/${machineId}`),
     });
     this.starts = starts;
+    this.autostop = config.worker_socket === undefined || config.host_id === undefined
+      ? null
+      : new AutostopPass({
+        routes: () => this.routes,
+        door: new WorkerDoor(config.worker_socket),
+        hostId: config.host_id,
+        wallMs: this.wallMs,
+        random: this.random,
+      });
     this.routes = new RouteTable({
       region: config.region,
       hostId: this.hostId,
@@ -172,7 +184,7 @@ export class Edge {
       replica: () => this.#replicaCounts(),
       policies: this.policyCounts,
     });
-    this.balance.register(this.metrics.registry, this.starts);
+    this.balance.register(this.metrics.registry, this.starts, this.autostop);
     this.tls = new TlsFront({
       config: config.tls ?? {},
       limits: options.handshakeLimits ?? {},
@@ -229,6 +241,7 @@ export class Edge {
     const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
     await Promise.race([caughtUp, late]);
     this.deadlines.start(loopClock);
+    this.autostop?.start();
     if (config.listeners.some(({ tls }) => tls)) await this.tls.load();
     for (const { address, port, service_port, h2c, tls, http2, app, proxy_protocol } of config.listeners) {
       await this.#listen(address, port, {
@@ -308,6 +321,7 @@ export class Edge {
     });
     for (const client of [...this.relay.clients]) client.close();
     this.deadlines.stop();
+    this.autostop?.stop();
     await this.#rows?.stop();
     await this.accessLog.close();
     await this.tracing?.close();

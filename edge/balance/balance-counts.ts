@@ -1,5 +1,6 @@
 /** What balancing counts, and the metrics made of it when somebody asks. */
 import { Counter, Gauge, type Registry } from "prom-client";
+import type { AutostopPass } from "./autostop-pass.ts";
 import type { Starts } from "./starts.ts";
 import type { Backend } from "../routes/backend.ts";
 
@@ -21,7 +22,7 @@ export class BalanceCounts {
   /** Machines passed over now. */
   readonly ejected = new Set<Backend>();
 
-  register(registry: Registry, starts: Starts | null): void {
+  register(registry: Registry, starts: Starts | null, autostop: AutostopPass | null): void {
     const registers = [registry];
     const counter = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) =>
       new Counter({
@@ -49,6 +50,10 @@ export class BalanceCounts {
       ["asked", starts?.asked ?? 0],
       ["failed", starts?.failed ?? 0],
       ["refused", starts?.refused ?? 0],
+    ]);
+    counter("godwit_edge_stops_count", "Idle machines to be stopped.", "outcome", () => [
+      ["asked", autostop?.stopped ?? 0],
+      ["failed", autostop?.failed ?? 0],
     ]);
     gauge("godwit_edge_ejected", "Machines passed over because they could not be reached.", () => {
       for (const backend of this.ejected) if (backend.retired) this.ejected.delete(backend);

@@ -30,6 +30,7 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
   exchange.sends++;
   exchange.connectMs = -1;
   exchange.load = ++backend.inFlight;
+  backend.used = true;
   if (backend.breaker !== null) probe(edge, exchange, backend);
   exchange.trace?.sent(exchange, backend, edge.nowMs());
   // Made anew where it names the machine or the attempt: what was for one must not reach another.

@@ -25,6 +25,7 @@ let openDoor: () => Bun.Server<unknown>;
 let worker: Edge, front: Edge;
 const calls: string[] = [];
 let onStart: (id: string) => Response;
+let onStop: (id: string) => Response;
 let held: (() => void)[] = [];
 
 beforeAll(async () => {
@@ -44,7 +45,7 @@ beforeAll(async () => {
           /^\/v1\/machines\/([0-9a-f]{14})\/(start|stop)$/,
         )!;
         calls.push(`${what} ${id}`);
-        return onStart(id!);
+        return what === "start" ? onStart(id!) : onStop(id!);
       },
     });
   door = openDoor();
@@ -99,6 +100,7 @@ afterAll(async () => {
 beforeEach(() => {
   calls.length = 0;
   for (const id of [ONE, TWO]) tell(id, null);
+  onStop = (id) => Response.json(EdgeMachine.parse({ id, state: "stopping" }));
   onStart = (id) => {
     tell(id, "starting");
     queueMicrotask(() => tell(id, "started"));
@@ -110,6 +112,7 @@ function tell(
   id: string,
   state: "starting" | "started" | "stopped" | "stopping" | "suspended" | null,
   change: Partial<Service> = {},
+  startedAtMs = Date.now(),
 ): void {
   const row = state === null ? null : {
     id,
@@ -128,7 +131,7 @@ function tell(
       concurrency: { type: "requests" as const, soft_limit: 1, hard_limit: null },
       ...change,
     }],
-    started_at_ms: Date.now(),
+    started_at_ms: startedAtMs,
   };
   for (const edge of [worker, front]) {
     edge.routes.apply([{ table: "machines", key: `${HOST}/${id}`, row }]);
@@ -196,6 +199,45 @@ test("a machine above its soft limit has another one started beside it, without 
   expect((await first).status).toBe(200);
   expect((await second).status).toBe(200);
   for (const id of [three, four]) tell(id, null);
+});
+
+test("a pass stops an idle machine, and a request that comes meanwhile brings it back", async () => {
+  const id = idOf("idle", 14);
+  const idle = { auto_stop_machines: "stop" as const };
+  tell(id, "started", idle, 1);
+  expect((await get(worker)).status).toBe(200);
+  await worker.autostop!.run();
+  expect(calls).toEqual([]); // it was used since the last pass
+  await worker.autostop!.run();
+  expect(calls).toEqual([`stop ${id}`]);
+  const answer = get(worker);
+  await until(() => worker.balance.waiting === 1);
+  tell(id, "stopping", idle);
+  tell(id, "stopped", idle);
+  expect(await (await answer).text()).toBe("here");
+  expect(calls).toEqual([`stop ${id}`, `start ${id}`]);
+
+  // Just started: left alone, used or not.
+  for (let i = 0; i < 2; i++) await worker.autostop!.run();
+  expect(calls.length).toBe(2);
+  // A machine with a connection, or one that is not to be stopped, stays.
+  tell(id, "started", idle, 1);
+  const open = get(worker, "/held");
+  await until(() => held.length === 1);
+  for (let i = 0; i < 2; i++) await worker.autostop!.run();
+  for (const release of held) release();
+  held = [];
+  await open;
+  tell(id, "started", {}, 1);
+  for (let i = 0; i < 2; i++) await worker.autostop!.run();
+  expect(calls.length).toBe(2);
+  // A stop that the worker refuses leaves it where it was.
+  onStop = refuse("machine.busy");
+  tell(id, "started", idle, 1);
+  await worker.autostop!.run();
+  expect(calls.length).toBe(3);
+  expect((await get(worker)).status).toBe(200);
+  tell(id, null);
 });
 
 describe("a start that fails", () => {

@@ -43,7 +43,7 @@ export function startAnother(edge: Edge, exchange: Exchange): void {
 function startable(edge: Edge, exchange: Exchange): MachineEntry[] {
   const { service, wish, app } = exchange;
   const found = app!.machines.filter((machine) =>
-    machine.startable && machine.inRotation && machine.serviceAt(service!.port) !== null &&
+    machine.startable && !machine.cordoned && machine.serviceAt(service!.port) !== null &&
     machine.serviceAt(service!.port)!.auto_start_machines !== false &&
     (wish === null || wish.wants({ machineId: machine.id, region: machine.region }))
   );

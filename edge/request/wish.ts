@@ -77,9 +77,11 @@ export class Wish {
       const { id, region, state } = machine;
       if (id === avoidInstance || (forceInstance !== null && id !== forceInstance)) continue;
       if (forceRegions?.some((name) => regionMatches(name, region)) === false) continue;
-      const wanted = machine.inRotation ? machine.serviceAt(service.port) : null;
+      const wanted = machine.cordoned ? null : machine.serviceAt(service.port);
       if (wanted === null) continue;
-      if (state === "starting") return "starting";
+      if (state === "starting" || (machine.leaving && wanted.auto_start_machines !== false)) {
+        return "starting";
+      }
       if (machine.startable && wanted.auto_start_machines !== false) found = "stopped";
       else if (state === "started" && !machine.healthy && found === "none") found = "unhealthy";
     }

@@ -36,6 +36,8 @@ export class Backend {
   breaker: Breaker | null = null;
   /** Monotonic; a refusal before then means that the app has not begun to listen yet. */
   warmUntilMs = 0;
+  /** A request was sent to it since the last look (`balance/autostop-pass.ts`). */
+  used = false;
   /** The same machine's next port. */
   sibling: Backend | null = null;
   /** No longer routed to; connections end with their exchange. */

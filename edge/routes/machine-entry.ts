@@ -33,11 +33,6 @@ export class MachineEntry {
     this.shape = shape;
   }
 
-  /** It serves when it is started; `healthy` is asked apart. */
-  get inRotation(): boolean {
-    return !this.cordoned && !this.leaving;
-  }
-
   /** At rest in a state from which a request may bring it back. */
   get startable(): boolean {
     return this.state === "stopped" || this.state === "suspended";

@@ -58,6 +58,8 @@ export class RouteTable {
   readonly #apps = new Map<string, AppRoute>();
   readonly #machines = new Map<string, MachineEntry>();
   readonly #hosts = new Map<string, PeerHost>();
+  /** Machines of the host that this edge stands on. */
+  readonly ownMachines = new Set<MachineEntry>();
   readonly #shapes = new ServiceShapes();
   /** Names of regions, hosts and states, one string each. */
   readonly #names = new Map<string, string>();
@@ -181,6 +183,7 @@ export class RouteTable {
     if (row === null || row.state === "destroyed") {
       if (before === undefined) return;
       this.#machines.delete(key);
+      this.ownMachines.delete(before);
       this.#shapes.drop(before.shape);
       for (const backend of listOf(before.backends)) backend.retire();
       before.app.remove(before);
@@ -189,8 +192,10 @@ export class RouteTable {
     }
     const app = this.#app(row.app_id);
     const machine = before ?? new MachineEntry(row.id, this.#name(row.host_id), app, NO_SERVICES);
-    if (before === undefined) this.#machines.set(key, machine);
-    else if (before.app !== app) {
+    if (before === undefined) {
+      this.#machines.set(key, machine);
+      if (row.host_id === this.#options.hostId) this.ownMachines.add(machine);
+    } else if (before.app !== app) {
       touched.add(before.app);
       before.app.remove(before);
     }
@@ -272,7 +277,7 @@ export class RouteTable {
   rebuild(app: AppRoute): void {
     for (const service of app.services.values()) service.clear();
     for (const machine of app.machines) {
-      if (!machine.inRotation) continue;
+      if (machine.cordoned) continue;
       for (const { port, service } of machine.shape.ports) {
         this.#place(machine, app.service(port), machine.shape.services[service]!);
       }
@@ -297,6 +302,10 @@ export class RouteTable {
         if (service.auto_start_machines !== false) route.startable++;
         break;
       case "started": {
+        if (machine.leaving) {
+          if (service.auto_start_machines !== false) route.starting++;
+          break;
+        }
         const backend = machine.backend(service.internal_port);
         if (backend === null) break;
         if (!machine.healthy) route.unhealthy++;
