@@ -17,6 +17,7 @@ import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
 import type { ListenerInfo, RelayContext } from "./relay/relay-context.ts";
+import { ReplayCounts } from "./replay/replay-counts.ts";
 import { AccessLines } from "./request/access-line.ts";
 import { AccessLog } from "./request/access-log.ts";
 import { decisionApp } from "./request/decide.ts";
@@ -75,6 +76,7 @@ export class Edge {
   tracing: Tracing | null = null;
   readonly balance = new BalanceCounts();
   readonly tls: TlsFront;
+  readonly replays = new ReplayCounts();
   readonly app: Hono;
   readonly relay: RelayContext;
   readonly accessLog: AccessLog;
@@ -185,6 +187,7 @@ export class Edge {
       policies: this.policyCounts,
     });
     this.balance.register(this.metrics.registry, this.starts, this.autostop);
+    this.replays.register(this.metrics.registry);
     this.tls = new TlsFront({
       config: config.tls ?? {},
       limits: options.handshakeLimits ?? {},

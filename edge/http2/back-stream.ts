@@ -81,10 +81,10 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
     writer.headers(this.id, encoder.end(), !head.hasBody);
     if (!head.hasBody) this.ended();
     else if (head.contentLength === CHUNKED) this.#dechunk();
-    const first = exchange.client.takeBody(exchange);
+    const first = exchange.takeBody();
     // Reading the body's first bytes can have refused the request.
     if (this.#exchange !== exchange) return;
-    if (first !== null) this.sendBody(first);
+    if (first !== null) this.#sendBody(exchange, first);
     exchange.client.bodyMayFlow(exchange);
     this.#awaitResponse(exchange);
   }
@@ -99,6 +99,11 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
   sendBody(bytes: Buffer): void {
     const exchange = this.#exchange;
     if (exchange === null || this.closed) return;
+    exchange.kept?.add(bytes);
+    this.#sendBody(exchange, bytes);
+  }
+
+  #sendBody(exchange: Exchange, bytes: Buffer): void {
     if (this.#dechunker !== null) {
       this.#dechunker.feed(bytes, 0);
       if (this.#dechunker.done) this.finish(this.#trailers);

@@ -9,6 +9,7 @@ import { BYTE_CLASS, COLON, CR, HTAB, SP, TOKEN, VALUE } from "./byte-class.ts";
 export const FIELD_NAMES = [
   "host",
   "content-length",
+  "content-type",
   "transfer-encoding",
   "connection",
   "keep-alive",
@@ -30,6 +31,7 @@ export const FIELD_NAMES = [
   "fly-forwarded-ssl",
   "fly-region",
   "fly-request-id",
+  "fly-replay",
   "fly-replay-src",
   "fly-replay-failed",
   "fly-replay-cache-status",

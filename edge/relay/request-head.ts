@@ -189,6 +189,7 @@ export function parseRequestHead(text: string, limits: Limits): RequestHead | Re
       case "godwit-peer":
         head.peer = cursor.value;
         break;
+      case "content-type":
       case "trailer":
       case "server":
       case "date":

@@ -22,6 +22,10 @@ export class ResponseHead {
   hasDate = false;
   /** Another edge asks to pick again; believed of another edge alone. */
   sendBack: string | null = null;
+  /** What `fly-replay` says. */
+  replay: string | null = null;
+  /** The body says it. */
+  replayInBody = false;
   /** Lines that go on to the client, each with CR LF. */
   fields = "";
 }
@@ -94,6 +98,15 @@ export function parseResponseHead(text: string): ResponseHead | string {
         head.hasDate = true;
         remove = false;
         break;
+      case "fly-replay":
+        // Two of them are none that can be followed.
+        head.replay = head.replay === null ? cursor.value : ";=;";
+        remove = false;
+        break;
+      case "content-type":
+        head.replayInBody ||= isReplay(text, cursor.valueStart);
+        remove = false;
+        break;
       case "godwit-send-back":
         head.sendBack = cursor.value;
         break;
@@ -127,6 +140,13 @@ export function parseResponseHead(text: string): ResponseHead | string {
   }
   head.fields = kept;
   return head;
+}
+
+const REPLAY_TYPE = "application/vnd.fly.replay+json";
+
+function isReplay(text: string, at: number): boolean {
+  const code = text.charCodeAt(at + 12) | 32;
+  return code === 0x76 && text.slice(at, at + REPLAY_TYPE.length).toLowerCase() === REPLAY_TYPE;
 }
 
 /** Bytes that follow the head on the wire: RFC 9112 section 6.3, rules 1 to 3. */

@@ -88,7 +88,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     // What carries bytes and no requests may have been seen from now on.
     if (exchange.tunnel) exchange.responseStarted = true;
     const client = exchange.client;
-    const first = client.takeBody(exchange);
+    const first = exchange.takeBody();
     // Reading the body's first bytes can have refused the request.
     if (this.#exchange !== exchange) return;
     if (first === null) this.outbox.writeLatin1(exchange.upstreamHead);
@@ -105,6 +105,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
   }
 
   sendBody(bytes: Buffer): void {
+    this.#exchange?.kept?.add(bytes);
     this.outbox.write(bytes);
     if (this.#exchange === null) return;
     if (this.#head === null) return this.#awaitResponse(this.#exchange);
@@ -162,7 +163,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
       const length = bodyLength(head, exchange.head.method);
       const elsewhere = this.#context.handler.received(exchange, head);
       if (elsewhere !== null) {
-        return this.#giveUp(exchange, length === 0 && at === bytes.length && head.keepAlive, elsewhere);
+        return this.#giveUp(exchange, length === bytes.length - at && head.keepAlive, elsewhere);
       }
       this.#head = head;
       this.#body.begin(length);

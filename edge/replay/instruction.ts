@@ -8,7 +8,6 @@ import { z } from "zod";
 import { AppName, MachineId, RegionCode } from "../../control/contract/names.ts";
 import { BYTE_CLASS, VALUE } from "../relay/byte-class.ts";
 
-export const REPLAY_JSON_TYPE = "application/vnd.fly.replay+json";
 /** Of the field's value, and of the JSON body. */
 export const INSTRUCTION_BYTES_MAX = 16_384;
 export const STATE_BYTES_MAX = 4_096;

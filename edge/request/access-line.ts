@@ -82,6 +82,7 @@ export class AccessLines {
     into.put(BYTES_OUT);
     into.whole(exchange.bytesOut);
     if (exchange.trace !== null) into.text(`,"trace_id":"${exchange.trace.traceId}"`);
+    if (exchange.replay !== null) into.text(`,"replays":${exchange.replay.count}`);
     into.put(this.#agent(head.userAgent));
     into.lines++;
   }

@@ -4,6 +4,8 @@ import type { AppRoute, ServiceRoute } from "../routes/app-route.ts";
 import type { Downstream, ResponseSink, Upstream } from "../relay/downstream.ts";
 import { LIMITS, type Limits } from "../relay/limits.ts";
 import type { RequestHead } from "../relay/request-head.ts";
+import type { KeptBody } from "../replay/kept-body.ts";
+import type { Replay } from "../replay/replay.ts";
 import type { Trace } from "../trace/trace.ts";
 import type { Waiter } from "../routes/waiters.ts";
 import type { PeerRequest } from "./peer-field.ts";
@@ -45,6 +47,10 @@ export class Exchange {
   sendBacks = 0;
   /** What the edge that sent it here says of it; null for a client's own request. */
   peer: PeerRequest | null = null;
+  /** Null until a machine asks that another one answers. */
+  replay: Replay | null = null;
+  /** The body that went to a machine, for the next one; null where there is none, or its response has begun. */
+  kept: KeptBody | null = null;
   /** It tries a machine that was passed over (`balance/breaker.ts`). */
   probe = false;
   /** Only a new connection will do: one from the pool has failed this request. */
@@ -71,6 +77,20 @@ export class Exchange {
   tunnel = false;
   /** Null where nobody traces it. */
   trace: Trace | null = null;
+
+  /** All that a machine has got of it can be sent to another. */
+  get repeatable(): boolean {
+    return !this.bodySent || (this.kept !== null && !this.kept.lost);
+  }
+
+  /** The body so far: what another machine has got of it, and what has come since. */
+  takeBody(): Buffer | null {
+    const fresh = this.client.takeBody(this);
+    if (this.kept === null) return fresh;
+    const before = this.kept.whole();
+    if (fresh !== null) this.kept.add(fresh);
+    return before === null ? fresh : fresh === null ? before : Buffer.concat([before, fresh]);
+  }
 
   constructor(client: Downstream, head: RequestHead, startedMs: number) {
     this.client = client;

@@ -57,5 +57,5 @@ export function afterSendBack(edge: Edge, exchange: Exchange, why: string): Refu
   if (why === "unreachable") struck(edge, exchange, "unreachable");
   (exchange.wish ??= new Wish()).avoid(exchange.backend!);
   release(edge, exchange);
-  return exchange.bodySent ? INSTANCE_UNAVAILABLE : null;
+  return exchange.repeatable ? null : INSTANCE_UNAVAILABLE;
 }

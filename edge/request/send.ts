@@ -8,6 +8,7 @@ import type { Refusal } from "../relay/refusal.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { UpstreamConnection } from "../relay/upstream-connection.ts";
 import type { Backend } from "../routes/backend.ts";
+import { KeptBody, REPLAY_BODY_BYTES_MAX } from "../replay/kept-body.ts";
 import { CLOSED } from "../balance/breaker.ts";
 import { answered, probe, probeEnded, struck } from "./eject.ts";
 import type { Exchange } from "./exchange.ts";
@@ -38,6 +39,10 @@ export function send(edge: Edge, exchange: Exchange, backend: Backend): void {
     exchange.upstreamHead === "" || exchange.wish !== null || edge.peers !== null || exchange.trace !== null
   ) {
     exchange.upstreamHead = upstreamHead(edge, exchange);
+  }
+  const length = exchange.head.contentLength;
+  if (length !== 0 && length <= REPLAY_BODY_BYTES_MAX && exchange.kept === null && !exchange.bodySent) {
+    exchange.kept = new KeptBody(edge.replays.bodies);
   }
   const http2 = backend.http2;
   // Another edge speaks HTTP/1.1 with this one, and the machine's own language with the machine.
@@ -119,7 +124,7 @@ export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFa
   if (failure.kind === "response_timeout") return MACHINE_TIMEOUT;
   if (failure.kind === "bad_response") return BAD_RESPONSE;
   const unseen = failure.unseen === true || (failure.reused && IDEMPOTENT.has(exchange.head.method));
-  const repeatable = unseen && !exchange.bodySent;
+  const repeatable = unseen && exchange.repeatable;
   if (!repeatable || exchange.attempts >= ATTEMPTS_MAX) return MACHINE_RESET;
   exchange.freshOnly = true;
   return null;

@@ -8,6 +8,10 @@ import type { Refusal } from "../relay/refusal.ts";
 import type { ResponseHead } from "../relay/response-head.ts";
 import type { UpstreamFailure } from "../relay/relay-context.ts";
 import { Backend } from "../routes/backend.ts";
+import type { Instruction } from "../replay/instruction.ts";
+import { fallBack, replayAsked, replayEnded, type ReplayFailure, replayTo } from "../replay/replay.ts";
+import { REPLAY_TIMED_OUT } from "../replay/replay-refusals.ts";
+import { BAD_RESPONSE } from "./refusals.ts";
 import { accept } from "./accept.ts";
 import { admit, admitTunnel, applyLimits } from "./admit.ts";
 import { decide } from "./decide.ts";
@@ -28,7 +32,10 @@ export function serve(edge: Edge, exchange: Exchange): void {
   if (exchange.client.listener.peer === true) return serveForPeer(edge, exchange);
   const own = decide(edge, exchange);
   if (own !== null) return answer(edge, exchange, own);
-  const verdict = find(edge, exchange) ?? admit(edge, exchange);
+  proceed(edge, exchange, find(edge, exchange) ?? admit(edge, exchange));
+}
+
+function proceed(edge: Edge, exchange: Exchange, verdict: Refusal | Promise<Refusal | null> | null): void {
   if (verdict === null) return dispatch(edge, exchange);
   if (verdict instanceof Promise) return admitLater(edge, exchange, verdict);
   refuse(edge, exchange, verdict);
@@ -77,12 +84,28 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
     ? startMachine(edge, exchange)
     : noMachine(exchange, picked);
   if (wait instanceof Backend) return send(edge, exchange, wait);
-  if (typeof wait !== "string") return refuse(edge, exchange, wait);
+  if (typeof wait !== "string") return giveUp(edge, exchange, wait, "no_candidate");
   const refusal = hold(edge, exchange, wait, {
     again: () => dispatch(edge, exchange),
-    refuse: (why) => refuse(edge, exchange, why),
+    refuse: (why) => giveUp(edge, exchange, why, "no_candidate"),
   });
-  if (refusal !== null) refuse(edge, exchange, refusal);
+  if (refusal !== null) giveUp(edge, exchange, refusal, "no_candidate");
+}
+
+/** No machine answers. Where one had asked that another does, it may have said who answers then. */
+function giveUp(edge: Edge, exchange: Exchange, why: Refusal, reason: ReplayFailure): void {
+  const refusal = exchange.replay === null ? why : fallBack(edge, exchange, why, reason);
+  if (refusal === null) dispatch(edge, exchange);
+  else refuse(edge, exchange, refusal);
+}
+
+/** A machine has asked that another one answers. */
+function replay(edge: Edge, exchange: Exchange, instruction: Instruction | string): void {
+  proceed(
+    edge,
+    exchange,
+    replayTo(edge, exchange, instruction, () => giveUp(edge, exchange, REPLAY_TIMED_OUT, "timeout")),
+  );
 }
 
 /**
@@ -97,6 +120,14 @@ export function received(edge: Edge, exchange: Exchange, head: ResponseHead): ((
   }
   if (exchange.backend!.breaker !== null) answered(edge, exchange);
   exchange.trace?.answered(head.status);
+  if ((head.replay !== null || head.replayInBody) && exchange.peer === null) {
+    const asked = replayAsked(edge, exchange, head, {
+      replay: (instruction) => replay(edge, exchange, instruction),
+      cut: () => refuse(edge, exchange, BAD_RESPONSE),
+    });
+    if (asked !== "no") return asked;
+  }
+  exchange.kept?.drop();
   const policy = exchange.service!.policy;
   // The edge in front has the policies.
   if (policy !== null && exchange.peer === null) editResponse(edge, exchange, head, policy);
@@ -111,12 +142,13 @@ export function failed(edge: Edge, exchange: Exchange, failure: UpstreamFailure)
     const warm = exchange.servedBy!.warmUntilMs > edge.nowMs();
     if (sendBack(edge, exchange, warm ? "starting" : "unreachable")) return;
   }
+  if (exchange.replay !== null && !unreachable(failure)) exchange.replay.reached = true;
   again(edge, exchange, refusal);
 }
 
 function again(edge: Edge, exchange: Exchange, refusal: Refusal | null): void {
   if (refusal === null) dispatch(edge, exchange);
-  else refuse(edge, exchange, refusal);
+  else giveUp(edge, exchange, refusal, "retries_exhausted");
 }
 
 /** The last thing that happens to an exchange, whatever became of it. */
@@ -124,5 +156,6 @@ export function finished(edge: Edge, exchange: Exchange): void {
   if (exchange.finished) return;
   exchange.finished = true;
   release(edge, exchange);
+  if (exchange.kept !== null || exchange.replay !== null) replayEnded(edge, exchange);
   tally(edge, exchange);
 }

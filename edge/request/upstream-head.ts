@@ -20,7 +20,8 @@ export function upstreamHead(edge: Edge, exchange: Exchange): string {
     : forwardedFields(edge, client, head.forwardedFor, head.forwardedPort);
   const missed = exchange.wish?.missedBy(exchange.backend!) ?? null;
   const unavailable = missed === null ? "" : `Fly-Preferred-Instance-Unavailable: ${missed}\r\n`;
-  const own = `${unavailable}Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
+  const replay = exchange.replay === null ? "" : exchange.replay.fields;
+  const own = `${replay}${unavailable}Fly-Request-Id: ${exchange.id}\r\n${forwarded}`;
   return `${announced}${head.method} ${head.target} HTTP/1.1\r\n${
     exchange.trace?.fields ?? head.fields
   }${upgrade}${exchange.backend!.viaPeer && !exchange.dedicated ? toPeer(edge, exchange, own) : own}`;

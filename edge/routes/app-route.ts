@@ -77,6 +77,8 @@ export class AppRoute {
   readonly id: string;
   /** Null until the app's own row is there. */
   name: string | null = null;
+  /** Of its organisation; null until the app's own row is there. */
+  orgId: string | null = null;
   readonly services = new Map<number, ServiceRoute>();
   /** Null until its first request. */
   counts: AppCounts | null = null;

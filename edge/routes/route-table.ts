@@ -56,6 +56,8 @@ export class RouteTable {
   /** How many of them are patterns; without any, a name that is not there costs one look-up. */
   #patterns = 0;
   readonly #apps = new Map<string, AppRoute>();
+  /** By name, which all organisations share. */
+  readonly #named = new Map<string, AppRoute>();
   readonly #machines = new Map<string, MachineEntry>();
   readonly #hosts = new Map<string, PeerHost>();
   /** Machines of the host that this edge stands on. */
@@ -89,6 +91,10 @@ export class RouteTable {
     return this.#hostnames.get("*") ?? null;
   }
 
+  appNamed(name: string): AppRoute | null {
+    return this.#named.get(name) ?? null;
+  }
+
   /** The key by which `find` finds: the name itself or the longest pattern. For explanations. */
   hostnameKey(host: string): string | null {
     if (this.#hostnames.has(host)) return host;
@@ -111,8 +117,7 @@ export class RouteTable {
           this.#applyHostname(change.key, change.row, renamed);
           break;
         case "apps":
-          renamed.add(this.#app(change.key));
-          this.#app(change.key).name = change.row?.name ?? null;
+          renamed.add(this.#applyApp(change.key, change.row));
           break;
         case "hosts":
           this.#applyHost(change.key, change.row);
@@ -127,6 +132,15 @@ export class RouteTable {
       const { id, name, machines, hostnames } = app;
       if (name === null && machines.length === 0 && hostnames === 0) this.#apps.delete(id);
     }
+  }
+
+  #applyApp(key: string, row: AppRow | null): AppRoute {
+    const app = this.#app(key);
+    if (app.name !== null && this.#named.get(app.name) === app) this.#named.delete(app.name);
+    app.name = row?.name ?? null;
+    app.orgId = row === null ? null : this.#name(row.org_id);
+    if (app.name !== null) this.#named.set(app.name, app);
+    return app;
   }
 
   #applyHostname(key: string, row: HostnameRow | null, renamed: Set<AppRoute>): void {
