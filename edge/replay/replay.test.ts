@@ -1,6 +1,7 @@
 /** fly-replay between real apps in two regions of a real edge. */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
+import http2 from "node:http2";
 import { readExposition, valueOf } from "../admin/exposition.fixture.ts";
 import {
   closedPort,
@@ -55,7 +56,7 @@ async function otherOrg(name: string, port: number): Promise<void> {
 }
 
 beforeAll(async () => {
-  t = await startTestEdge({ regions: ["ams", "fra"], holdWaitMsMax: 1_000 });
+  t = await startTestEdge({ regions: ["ams", "fra"], holdWaitMsMax: 1_000, listener: { h2c: true } });
   await t.app("front", machine("front"), { id: id("front") });
   await t.machine("front", machine("twin"), { id: id("twin"), region: "fra" });
   await t.app("back", machine("back"), { id: id("back") });
@@ -331,6 +332,58 @@ test("a request for a WebSocket is replayed before anybody has switched", async 
   });
   expect(said).toBe("chat hello");
   socket.close();
+});
+
+test("a replay between HTTP/2 on both sides takes the body along", async () => {
+  const bodies: [string, number][] = [];
+  const h2 = (name: string, status: number, fields: Record<string, string>) => {
+    const server = http2.createServer();
+    server.on("stream", (stream) => {
+      let size = 0;
+      stream.on("data", (bytes: Buffer) => size += bytes.length);
+      stream.on("end", () => {
+        bodies.push([name, size]);
+        stream.respond({ ":status": status, ...fields });
+        stream.end(name);
+      });
+      stream.on("error", () => {});
+    });
+    return new Promise<{ port: number; stop(): void }>((resolve) =>
+      server.listen(0, "127.0.0.1", () => {
+        const address = server.address();
+        const port = typeof address === "object" ? address!.port : 0;
+        resolve({ port, stop: () => server.close() });
+      })
+    );
+  };
+  const [asks, answers] = [
+    await h2("asks", 200, { "fly-replay": "app=answers" }),
+    await h2("answers", 200, {}),
+  ];
+  for (const [name, { port }] of Object.entries({ asks, answers })) {
+    await t.app(name, port, {
+      id: id(name),
+      services: [{
+        protocol: "tcp",
+        internal_port: port,
+        ports: [{ port: 80, handlers: ["http"], force_https: false, http_options: { h2_backend: true } }],
+        concurrency: { type: "requests", soft_limit: 20, hard_limit: null },
+      }],
+    });
+  }
+  const client = http2.connect(`http://127.0.0.1:${t.port}`);
+  for (const size of [10, 300_000]) {
+    const stream = client.request({ ":method": "POST", ":path": "/", ":authority": "asks.test" });
+    stream.end(Buffer.alloc(size, "z"));
+    let text = "";
+    stream.on("data", (bytes: Buffer) => text += bytes.toString());
+    await new Promise((resolve, reject) => stream.on("end", resolve).on("error", reject));
+    expect(text).toBe("answers");
+    expect(bodies.splice(0)).toEqual([["asks", size], ["answers", size]]);
+  }
+  client.close();
+  asks.stop();
+  answers.stop();
 });
 
 test("replays are counted, logged, and leave nothing behind", async () => {
