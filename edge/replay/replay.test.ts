@@ -338,7 +338,7 @@ test("a replay between HTTP/2 on both sides takes the body along", async () => {
   const bodies: [string, number][] = [];
   const h2 = (name: string, status: number, fields: Record<string, string>) => {
     const server = http2.createServer();
-    server.on("stream", (stream) => {
+    server.on("stream", (stream: http2.ServerHttp2Stream) => {
       let size = 0;
       stream.on("data", (bytes: Buffer) => size += bytes.length);
       stream.on("end", () => {
