@@ -204,6 +204,8 @@ export class Edge {
         rows: () => this.#rows,
         routes: this.routes,
         metrics: () => this.metrics,
+        hostId: this.hostId,
+        starts: this.starts,
         limits: this.limits,
         holdWaitersMax: this.holdWaitersMax,
         holdWaitMsMax: this.holdWaitMsMax,

@@ -1,6 +1,8 @@
 /** Explanations of a real edge, each beside the request that it explains. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { Explanation } from "../../control/contract/explanation.ts";
+import type { Starts } from "../balance/starts.ts";
+import { explain } from "./explain.ts";
 import { closedPort, HOST_ID, idOf, startTestEdge, type TestEdge, until } from "../edge.fixture.ts";
 
 let t: TestEdge;
@@ -173,4 +175,32 @@ test("explain changes nothing, and wants a URL", async () => {
   ) {
     expect((await fetch(`http://127.0.0.1:${t.adminPort}/explain${query}`)).status, query).toBe(400);
   }
+});
+
+test("explain names the machine that the request would have started, and who would start it", () => {
+  const { routes, limits } = t.edge;
+  const sources = {
+    ...{
+      edgeId: "edge-1",
+      region: "ams",
+      hostId: HOST_ID,
+      routes,
+      limits,
+      holdWaitersMax: 1,
+      holdWaitMsMax: 1,
+    },
+    ...{ rows: () => null, listeners: () => [], nowMs: () => 0, random: () => 0 },
+    starts: { state: () => null } as unknown as Starts,
+  };
+  const { stages, refusal } = explain(sources, {
+    url: new URL("http://resting.test/"),
+    region: null,
+    fields: [],
+  });
+  expect(refusal).toBeNull();
+  expect(stages.at(-1)).toEqual({
+    stage: "pick",
+    decision: "starts",
+    text: `${id("rest")}, which is stopped, by the worker beside this edge`,
+  });
 });

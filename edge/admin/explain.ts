@@ -5,6 +5,7 @@
  */
 import type { Explanation, MachineVerdict } from "../../control/contract/explanation.ts";
 import type { TableName } from "../../control/contract/rows.ts";
+import type { Starts } from "../balance/starts.ts";
 import { HeadScanner, NEED_MORE } from "../relay/head-scanner.ts";
 import type { Limits } from "../relay/limits.ts";
 import { BAD_REQUEST_LINE, type Refusal } from "../relay/refusal.ts";
@@ -15,6 +16,7 @@ import { redirect } from "../request/admit.ts";
 import { noMachine } from "../request/no-machine.ts";
 import { judge, type NotPicked, pick, pickWished } from "../request/pick.ts";
 import { NO_MACHINE, TOO_MANY_WAITING, UNKNOWN_HOST } from "../request/refusals.ts";
+import { startable, starterOf } from "../request/start-machine.ts";
 import { Wish } from "../request/wish.ts";
 import { type AppRoute, ServiceRoute } from "../routes/app-route.ts";
 import type { Backend } from "../routes/backend.ts";
@@ -28,6 +30,8 @@ export const MACHINES_EXPLAINED_MAX = 200;
 export interface ExplainSources {
   readonly edgeId: string;
   readonly region: string;
+  readonly hostId: string | null;
+  readonly starts: Starts | null;
   readonly routes: RouteTable;
   readonly limits: Limits;
   readonly holdWaitersMax: number;
@@ -131,6 +135,22 @@ export function explain(sources: ExplainSources, { url, region, fields }: Questi
       text: `to ${picked.address}:${picked.port}, ${
         kept > 0 ? "on a kept connection" : "on a new connection"
       }`,
+    });
+    return explanation;
+  }
+  if (picked === "stopped") {
+    const asked = { service, wish, app };
+    const machine = startable({ routes, region: explanation.region }, asked).find((each) =>
+      starterOf(sources, each) !== null && sources.starts?.state(each.id)?.kind !== "failed"
+    );
+    if (machine === undefined) return refused("pick", noMachine({ wish }, "none"));
+    const by = starterOf(sources, machine) === "worker"
+      ? "the worker beside this edge"
+      : "the edge of its host";
+    stages.push({
+      stage: "pick",
+      decision: "starts",
+      text: `${machine.id}, which is ${machine.state}, by ${by}`,
     });
     return explanation;
   }

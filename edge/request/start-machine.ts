@@ -7,6 +7,7 @@ import { UNREACHABLE } from "../balance/worker-door.ts";
 import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import { Backend } from "../routes/backend.ts";
+import type { PeerHost } from "../routes/backend.ts";
 import type { MachineEntry } from "../routes/machine-entry.ts";
 import type { Exchange } from "./exchange.ts";
 import { noMachine } from "./no-machine.ts";
@@ -16,14 +17,24 @@ import { START_FAILED, START_NO_CAPACITY, TOO_MANY_WAITING, WORKER_UNREACHABLE }
 export function startMachine(edge: Edge, exchange: Exchange): Refusal | "starting" | Backend {
   let failed: string | null = null;
   for (const machine of startable(edge, exchange)) {
-    const peer = edge.routes.peerOf(machine);
-    if (peer !== null && peer.target !== null) return throughPeer(machine, exchange.service!.port, peer);
-    if (edge.starts === null || machine.hostId !== edge.hostId) continue;
-    const state = edge.starts.state(machine.id);
+    const by = starterOf(edge, machine);
+    if (by === null) continue;
+    if (by !== "worker") return throughPeer(machine, exchange.service!.port, by);
+    const state = edge.starts!.state(machine.id);
     if (state?.kind === "failed") failed ??= state.code;
-    else return edge.starts.ask(machine.id) ? "starting" : TOO_MANY_WAITING;
+    else return edge.starts!.ask(machine.id) ? "starting" : TOO_MANY_WAITING;
   }
   return failed === null ? noMachine(exchange, "none") : refusalOf(failed);
+}
+
+/** Who can start it for this edge: the worker beside it, or the edge of the machine's host. */
+export function starterOf(
+  edge: Pick<Edge, "routes" | "starts" | "hostId">,
+  machine: MachineEntry,
+): "worker" | PeerHost | null {
+  const peer = edge.routes.peerOf(machine);
+  if (peer !== null && peer.target !== null) return peer;
+  return edge.starts !== null && machine.hostId === edge.hostId ? "worker" : null;
 }
 
 /** All machines that run are above their soft limits: one more is started, if one of this host may be. */
@@ -40,7 +51,10 @@ export function startAnother(edge: Edge, exchange: Exchange): void {
 }
 
 /** Nearest first; of those alike, a suspended one first, because it is back sooner. */
-function startable(edge: Edge, exchange: Exchange): MachineEntry[] {
+export function startable(
+  edge: Pick<Edge, "routes" | "region">,
+  exchange: Pick<Exchange, "service" | "wish" | "app">,
+): MachineEntry[] {
   const { service, wish, app } = exchange;
   const found = app!.machines.filter((machine) =>
     machine.startable && !machine.cordoned && machine.serviceAt(service!.port) !== null &&
