@@ -13,6 +13,7 @@ import { KeySets } from "./policy/key-sets.ts";
 import { PolicyCounts } from "./policy/policy-counts.ts";
 import { AcceptProxied } from "./relay/accept-proxied.ts";
 import { TcpConnection } from "./relay/tcp-connection.ts";
+import { HTTP3_TIMES, Http3Front, type Http3Times } from "./http3/http3-front.ts";
 import { ClientConnection } from "./relay/client-connection.ts";
 import { Deadlines } from "./relay/deadlines.ts";
 import { LIMITS, type Limits } from "./relay/limits.ts";
@@ -54,6 +55,7 @@ export interface EdgeOptions {
   readonly holdWaitMsMax?: number;
   readonly holdWaitersMax?: number;
   readonly keysCooldownMs?: number;
+  readonly http3Times?: Partial<Http3Times>;
 }
 
 export class Edge {
@@ -74,6 +76,7 @@ export class Edge {
   readonly metrics: Metrics;
   /** Null: off. */
   tracing: Tracing | null = null;
+  readonly http3: Http3Front[] = [];
   readonly balance = new BalanceCounts();
   readonly tls: TlsFront;
   readonly replays = new ReplayCounts();
@@ -88,6 +91,7 @@ export class Edge {
 
   readonly #config: EdgeConfig;
   readonly #runtime: Runtime;
+  readonly #http3Times: Http3Times;
   readonly #listeners: Listener[] = [];
   readonly #appListeners: { port: number; servicePort: number }[] = [];
   /** What requests between edges carry; null where there is no fleet. */
@@ -112,6 +116,7 @@ export class Edge {
     this.responseSignature =
       `Server: ${config.server_name}\r\nVia: 1.1 ${config.server_name}\r\nFly-Request-Id: `;
     this.limits = { ...LIMITS, ...options.limits };
+    this.#http3Times = { ...HTTP3_TIMES, ...options.http3Times };
     this.holdWaitMsMax = options.holdWaitMsMax ?? holdWaitMsMax;
     this.holdWaitersMax = options.holdWaitersMax ?? holdWaitersPerServiceMax;
     this.requestIds = new RequestIds(config.region);
@@ -248,8 +253,9 @@ export class Edge {
     this.deadlines.start(loopClock);
     this.autostop?.start();
     if (config.listeners.some(({ tls }) => tls)) await this.tls.load();
-    for (const { address, port, service_port, h2c, tls, http2, app, proxy_protocol } of config.listeners) {
-      await this.#listen(address, port, {
+    for (const listener of config.listeners) {
+      const { address, port, service_port, h2c, tls, http2, http3, app, proxy_protocol } = listener;
+      const info: ListenerInfo = {
         servicePort: service_port,
         admin: false,
         tls: tls ?? false,
@@ -258,7 +264,11 @@ export class Edge {
         address,
         ...(app === undefined ? {} : { app }),
         proxyProtocol: proxy_protocol ?? false,
-      });
+      };
+      const alternative = http3 === undefined || tls !== true
+        ? null
+        : await this.#listenHttp3(address, http3, info);
+      await this.#listen(address, port, alternative === null ? info : { ...info, alternative });
     }
     if (config.admin !== null) {
       await this.#listen(config.admin.address, config.admin.port, {
@@ -277,6 +287,35 @@ export class Edge {
   #apply(changes: readonly RowChange[]): void {
     this.tls.apply(changes);
     this.routes.apply(changes);
+    if (this.http3.length > 0 && changes.some(({ table }) => table === "certificates")) {
+      for (const front of this.http3) front.certificatesChanged();
+    }
+  }
+
+  async #listenHttp3(
+    address: string,
+    ports: readonly [number, number],
+    listener: ListenerInfo,
+  ): Promise<Http3Front | null> {
+    const { http3 } = this.#runtime;
+    if (http3 === null) {
+      this.log.warn({ runtime: this.#runtime.name }, "this runtime has no HTTP/3");
+      return null;
+    }
+    const { certificates } = this.tls;
+    const front = new Http3Front({
+      context: this.relay,
+      port: http3,
+      listener,
+      address,
+      ports,
+      log: this.log,
+      certificates,
+      times: this.#http3Times,
+    });
+    await front.start();
+    this.http3.push(front);
+    return front;
   }
 
   async #listen(address: string, port: number, info: ListenerInfo): Promise<void> {

@@ -94,6 +94,8 @@ export const EdgeListener = z.object({
   tls: z.boolean().optional(),
   /** HTTP/2 by ALPN on a TLS listener. @default true */
   http2: z.boolean().optional(),
+  /** HTTP/3 beside it, on two UDP ports that take turns when certificates change (edge/http3/README.md). Bun only. */
+  http3: z.tuple([Port, Port]).optional(),
   /** It carries bytes and no requests (`handlers: []`): all of them are for the app of this host name. */
   app: Hostname.optional(),
   /** Connections begin with a PROXY header of version 1 or 2. Only a trusted proxy may reach such a listener. */

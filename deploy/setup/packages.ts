@@ -27,6 +27,12 @@ export const PACKAGES: readonly Package[] = [
   { name: "ca-certificates", proof: "update-ca-certificates", why: "TLS to image registries" },
   { name: "busybox-static", proof: "busybox", why: "the program inside of test images", onlyForCheck: true },
   { name: "cpio", proof: "cpio", why: "reads the initramfs that the tests made", onlyForCheck: true },
+  {
+    name: "ngtcp2-client",
+    proof: "gtlsclient",
+    why: "the HTTP/3 client of the edge's tests",
+    onlyForCheck: true,
+  },
   { name: "curl", proof: "curl", why: "end-to-end tests ask through it", onlyForCheck: true },
   { name: "pebble", proof: "pebble", why: "the certificate authority of the ACME tests", onlyForCheck: true },
   { name: "nginx", proof: "nginx", why: "peer of the edge, and the backend of both", onlyForBench: true },

@@ -113,14 +113,18 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
       if (this.#sentBytes >= exchange.head.contentLength) this.finish();
     }
     if (!this.headSeen) this.#awaitResponse(exchange);
-    else this.deadlineMs = this.#now() + this.#limits.responseIdleMsMax;
+    else this.deadlineMs = this.#latest(exchange, exchange.limits.responseIdleMsMax);
   }
 
   /** The response's time limit runs from the request's end, and stands still while the body comes. */
   #awaitResponse(exchange: Exchange): void {
     if (this.headSeen) return;
-    const { responseWaitMsMax, responseIdleMsMax } = this.#limits;
-    this.deadlineMs = this.#now() + (exchange.requestDone ? responseWaitMsMax : responseIdleMsMax);
+    const { responseWaitMsMax, responseIdleMsMax } = exchange.limits;
+    this.deadlineMs = this.#latest(exchange, exchange.requestDone ? responseWaitMsMax : responseIdleMsMax);
+  }
+
+  #latest(exchange: Exchange, waitMs: number): number {
+    return Math.min(this.#now() + waitMs, exchange.startedMs + exchange.limits.exchangeMsMax);
   }
 
   get #limits() {
@@ -165,7 +169,7 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
     exchange.responseStarted = true;
     exchange.status = head.status;
     exchange.respondedMs = this.#now();
-    this.deadlineMs = this.#now() + this.#limits.responseIdleMsMax;
+    this.deadlineMs = this.#latest(exchange, exchange.limits.responseIdleMsMax);
     exchange.sink.startResponse(exchange, head, length);
     if (this.#exchange !== exchange) return;
     this.#give(exchange, NOTHING, 0, 0, 0);
@@ -178,7 +182,7 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
     if (exchange === null) return this.consumed(size);
     if (!this.headSeen) return this.#fail("bad_response", "a body came before its head");
     this.#gotBytes += size;
-    this.deadlineMs = this.#now() + this.#limits.responseIdleMsMax;
+    this.deadlineMs = this.#latest(exchange, exchange.limits.responseIdleMsMax);
     if (this.#length === CHUNKED) {
       const framed = chunk(bytes, from, to, ends);
       this.#ended ||= ends;
@@ -308,7 +312,12 @@ export class BackStream extends Http2Stream implements Upstream, Timed {
   }
 
   onDeadline(): void {
-    this.#fail("response_timeout", "no response in time");
+    const exchange = this.#exchange;
+    if (exchange === null || !this.#paused) return this.#fail("response_timeout", "no response in time");
+    // What lies here has not been taken: that is the client's fault, and not the machine's.
+    this.#release(exchange, CANCEL);
+    exchange.code = "edge.client_too_slow";
+    exchange.sink.cut(exchange);
   }
 
   abandon(): void {

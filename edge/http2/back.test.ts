@@ -343,11 +343,11 @@ describe("a machine that misbehaves:", () => {
     server.close();
   });
 
-  test("nobody listens: it is waited for like any machine that has just started", async () => {
+  test("nobody listens: the page says so", async () => {
     const upstream = await startRawUpstream(() => {});
     await upstream.stop();
     const { status, answer } = await askOnce(upstream);
-    expect(status).toBe("503");
-    expect(answer.body.toString()).toContain("edge.no_machine");
+    expect(status).toBe("502");
+    expect(answer.body.toString()).toContain("edge.machine_refused");
   });
 });

@@ -1,8 +1,7 @@
 /**
  * A connection of HTTP/2 as both ends have it (RFC 9113): frames, settings, header compression, flow control, and the bounds on
  * what the peer may ask for. `front-connection.ts` is the server's end, towards clients; `back-connection.ts` the
- * client's end, towards machines. Written here and not taken from `node:http2` because it is the edge's core: see
- * deploy/notes (own HTTP/2) for what was measured.
+ * client's end, towards machines. Written here and not taken from `node:http2`: deploy/notes/0005 says what was measured.
  */
 import type { Timed } from "../relay/deadlines.ts";
 import { Outbox } from "../relay/outbox.ts";

@@ -6,6 +6,7 @@ import { BodyReader } from "../relay/body-reader.ts";
 import type { Timed } from "../relay/deadlines.ts";
 import type { Downstream } from "../relay/downstream.ts";
 import { withoutFields } from "../relay/field-cursor.ts";
+import { Pace } from "../relay/pace.ts";
 import { BAD_FIELD, BAD_LENGTH, BODY_TOO_LARGE, type Refusal, REQUEST_TIMEOUT } from "../relay/refusal.ts";
 import type { ListenerInfo } from "../relay/relay-context.ts";
 import type { RequestHead } from "../relay/request-head.ts";
@@ -41,6 +42,8 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   #payloadBytes = 0;
   #flowing = false;
   #timed = false;
+  /** While a body of known length comes in more than one piece. */
+  #pace: Pace | null = null;
   #dechunker: BodyReader | null = null;
   #drainedAfterChunks = true;
   #trailers = "";
@@ -165,8 +168,12 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     const upstream = exchange.upstream;
     this.#uncredited += size;
     if (this.#flowing && this.#inbound === null && upstream !== null && upstream.begun && !upstream.blocked) {
-      if (!exchange.requestDone) this.deadlineMs = this.#bodyDeadline();
+      if (!exchange.requestDone) {
+        this.deadlineMs = this.#bodyDeadline(exchange);
+        if (this.#tooSlow(size)) return this.refuse(REQUEST_TIMEOUT, false);
+      }
       this.#send(exchange, bytes);
+      if (upstream.blocked) this.#pace?.turnEnds(this.#front.context.nowMs());
       return this.#credit(exchange);
     }
     // A copy: what came may be a small part of a large read. Chunks have been copied already.
@@ -208,7 +215,11 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   bodyMayFlow(exchange: Exchange): void {
     this.#flowing = this.#key === null;
     if (!exchange.requestDone) {
-      this.deadlineMs = this.#bodyDeadline();
+      this.deadlineMs = this.#bodyDeadline(exchange);
+      if (exchange.head.contentLength > 0) {
+        this.#pace = new Pace();
+        this.#pace.turnBegins(this.#front.context.nowMs());
+      }
       this.#time();
     }
     this.upstreamDrained();
@@ -217,7 +228,10 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   upstreamDrained(): void {
     const exchange = this.#exchange;
     if (exchange === null || !this.#flowing) return;
-    if (!exchange.requestDone) this.deadlineMs = this.#bodyDeadline();
+    if (!exchange.requestDone) {
+      this.deadlineMs = this.#bodyDeadline(exchange);
+      this.#pace?.turnBegins(this.#front.context.nowMs());
+    }
     const bytes = this.#inbound;
     if (bytes !== null && exchange.upstream !== null) {
       this.#inbound = null;
@@ -227,8 +241,15 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     this.#credit(exchange);
   }
 
-  #bodyDeadline(): number {
-    return this.#front.context.nowMs() + (this.#exchange?.limits ?? this.#front.context.limits).bodyIdleMsMax;
+  #bodyDeadline(exchange: Exchange): number {
+    return this.#front.context.nowMs() + exchange.limits.bodyIdleMsMax;
+  }
+
+  #tooSlow(size: number): boolean {
+    if (this.#pace === null) return false;
+    const { bodyBytesPerSecondMin, bodyGraceMsMax } = this.#front.context.limits;
+    this.#pace.moved(size);
+    return this.#pace.below(bodyBytesPerSecondMin, bodyGraceMsMax, this.#front.context.nowMs());
   }
 
   #time(): void {
@@ -289,7 +310,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     this.#finished(exchange);
     if (this.#headAlone) this.ended();
     else this.finish(this.#trailers);
-    this.#awaitClient();
+    this.#awaitClient(exchange);
   }
 
   cut(exchange: Exchange): void {
@@ -313,7 +334,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     this.sendData(body, 0, body.length);
     this.#finished(exchange);
     this.finish();
-    this.#awaitClient();
+    this.#awaitClient(exchange);
   }
 
   #finished(exchange: Exchange): void {
@@ -325,10 +346,10 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   }
 
   /** All has been given, but not all has gone out: nobody else watches a client that does not read. */
-  #awaitClient(): void {
+  #awaitClient(exchange: Exchange): void {
     if (this.closed || this.pendingBytes === 0) return;
     this.#time();
-    this.deadlineMs = this.#front.context.nowMs() + this.#front.context.limits.responseIdleMsMax;
+    this.deadlineMs = this.#front.context.nowMs() + exchange.limits.responseIdleMsMax;
   }
 
   override onDrained(): void {

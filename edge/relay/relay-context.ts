@@ -87,6 +87,8 @@ export interface ListenerInfo {
   readonly h2c?: boolean;
   /** Clients speak TLS to it. */
   readonly tls: boolean;
+  /** Where else clients of a name are served (RFC 7838). */
+  readonly alternative?: { altSvc(serverName: string | null): string };
   /** HTTP/2 by ALPN where clients speak TLS. @default true */
   readonly http2?: boolean;
 }

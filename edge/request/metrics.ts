@@ -22,6 +22,7 @@ const LIMITS_MET = [
   "linger_bytes",
   "proxy_headers",
   "upstream_idle_connections",
+  "http3_left_open",
   ...HTTP2_LIMITS.map((kind) => `http2_${kind}`),
 ];
 

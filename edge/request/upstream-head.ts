@@ -70,5 +70,7 @@ export function responseFields(edge: Edge, exchange: Exchange, hasDate: boolean)
       (edits.via ? `Via: 1.1 ${edge.serverName}\r\n` : "") +
       (edits.requestId ? `Fly-Request-Id: ${exchange.id}\r\n` : "");
   }
-  return `${date}${edge.responseSignature}${exchange.id}\r\n`;
+  const { alternative } = exchange.client.listener;
+  const elsewhere = alternative === undefined ? "" : alternative.altSvc(exchange.client.serverName);
+  return `${date}${elsewhere}${edge.responseSignature}${exchange.id}\r\n`;
 }

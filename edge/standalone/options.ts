@@ -23,6 +23,7 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   --soft-limit N             requests a machine should have at once (default 20)
   --hard-limit N             requests a machine may have at once (default: no limit)
   --h2-backend               speak HTTP/2 with prior knowledge to the upstreams
+  --http3                    HTTP/3 too where --tls listens, on that UDP port and the next
   --h2c                      take HTTP/2 without TLS from clients that begin with its preface
   --proxy-protocol           connections begin with a PROXY header (v1 or v2)
   --rows FILE                a routing state, one row a line (control/contract/rows.ts)
@@ -44,6 +45,7 @@ const OPTIONS = {
   "hard-limit": { type: "string" },
   "h2-backend": { type: "boolean" },
   h2c: { type: "boolean" },
+  http3: { type: "boolean" },
   "proxy-protocol": { type: "boolean" },
   rows: { type: "string" },
   region: { type: "string" },
@@ -82,7 +84,8 @@ export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
   for (const text of options.tls ?? []) {
     const { address, port } = addressAndPort("--tls", text);
     const proxied = options["proxy-protocol"] ? { proxy_protocol: true } : {};
-    listeners.push({ address, port, service_port: port, tls: true, ...proxied });
+    const http3 = options.http3 ? { http3: [port, port + 1] as [number, number] } : {};
+    listeners.push({ address, port, service_port: port, tls: true, ...http3, ...proxied });
   }
   if (listeners.length === 0) throw invalid("--from is missing");
   if ((options.cert === undefined) !== (options.key === undefined)) {

@@ -121,6 +121,28 @@ export class CertificateStore {
     return made;
   }
 
+  /**
+   * The best certificate of each name in the clear, for a server that must have all of them before it starts (HTTP/3).
+   * @returns the default first; at most CONTEXTS_MAX
+   */
+  async opened(): Promise<{ name: string | null; chain: string; key: string }[]> {
+    const all: { name: string | null; chain: string; key: string }[] = [];
+    if (this.#default !== null) all.push({ name: null, ...this.#default });
+    const nowMs = this.#options.wallMs();
+    for (const entry of this.#names.values()) {
+      if (all.length >= CONTEXTS_MAX) break;
+      for (const row of candidates(entry, nowMs)) {
+        try {
+          all.push({ name: entry.name, chain: row.chain, key: await openedKey(row, this.#options.openKey) });
+          break;
+        } catch {
+          // Whoever handshakes with this name over TCP has it reported.
+        }
+      }
+    }
+    return all;
+  }
+
   /** @throws where the edge has none */
   default(versions: Versions): SecureContext {
     let context = this.#defaults.get(versions);
@@ -191,12 +213,17 @@ async function contextOf(
   versions: Versions,
   openKey: OpenSealedKey,
 ): Promise<SecureContext> {
+  return makeContext(row.chain, await openedKey(row, openKey), versions);
+}
+
+/** @throws where the key cannot be opened, or the certificate is not what its row says */
+async function openedKey(row: CertificateRow, openKey: OpenSealedKey): Promise<string> {
   const key = await openKey(row.sealed_key);
   const certificate = checkPair(row.chain, key);
   if (!names(certificate).some((name) => coversName(name, row.name))) {
     throw new Error("the certificate is for other names");
   }
-  return makeContext(row.chain, key, versions);
+  return key;
 }
 
 /** On Deno a context takes what it cannot use, and fails in the handshake. */
