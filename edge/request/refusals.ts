@@ -80,7 +80,7 @@ export const WORKER_UNREACHABLE = refusal(
 export const PEER_REFUSED = refusal(
   403,
   "edge.peer_refused",
-  "PE06",
+  "PE07",
   "This address is for the other edges of the fleet.",
   "Use the app's own address; if this is an edge, its peers.secret_file differs from this edge's.",
 );
