@@ -66,7 +66,7 @@ test("import law: dependencies point one way", async () => {
     files++;
     const law = laws.find((l) => l.from.test(file));
     if (law === undefined) continue;
-    const isTest = /\.(test|contract|fixture)\.tsx?$/.test(file);
+    const isTest = /\.(test|long|contract|fixture)\.tsx?$/.test(file);
     for (const match of (await Bun.file(resolve(root, file)).text()).matchAll(importPattern)) {
       const target = relative(root, resolve(root, dirname(file), match[1] ?? match[2] ?? ""));
       if (target === "package.json") continue; // for the version alone

@@ -2,7 +2,7 @@
  * `bun run check`: everything that must hold. Format, lint and types first, because they are fast; then each test file in
  * a process and with a time limit of its own, so that one that hangs or crashes fails alone and by name. The last line
  * is `N passed, N failed`; the exit code is 0 only without failures. `--long` adds what takes longer than a change can
- * wait for: chaos (`*.long.test.ts`) and the benchmarks.
+ * wait for: chaos (`*.long.ts`) and the benchmarks.
  */
 import { resolve } from "node:path";
 import { Glob } from "bun";
@@ -17,8 +17,8 @@ const TEST_FILE_MS_MAX = 5 * 60_000;
 /** End-to-end tests boot machines under TCG. */
 const E2E_FILE_MS_MAX = 12 * 60_000;
 const LONG_MS_MAX = 60 * 60_000;
-const LONG = /\.long\.test\.ts$/;
-const BENCHES = ["machine-start"];
+const LONG = /\.long\.ts$/;
+const BENCHES = ["machine-start", "route", "relay"];
 /** Where a single test names no limit of its own. */
 const TEST_MS_MAX = 30_000;
 const PIPES_CLOSE_MS_MAX = 5_000;
@@ -78,7 +78,9 @@ function tools(): [string, string[]][] {
 
 /** Files whose path holds one of the patterns; end-to-end tests last. */
 function testFiles(patterns: string[], long: boolean): string[] {
-  const files = Array.from(new Glob(`{${FOLDERS.join(",")}}/**/*.test.{ts,tsx}`).scanSync({ cwd: root }));
+  const files = Array.from(
+    new Glob(`{${FOLDERS.join(",")}}/**/*.{test,long}.{ts,tsx}`).scanSync({ cwd: root }),
+  );
   const wanted = files.filter((file) => long || !LONG.test(file))
     .filter((file) => patterns.length === 0 || patterns.some((p) => file.includes(p)));
   return wanted.sort((a, b) => Number(isE2e(a)) - Number(isE2e(b)) || a.localeCompare(b));

@@ -1,6 +1,6 @@
 /**
  * A short run with a new seed each time, and every input that ever failed (`corpus/`). What fails prints its seed and the
- * file that keeps it. `fuzz.long.test.ts` is the long run.
+ * file that keeps it. `fuzz.long.ts` is the long run.
  */
 import { afterAll, beforeAll, describe, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 /**
- * For `many-connections.long.test.ts`: opens connections in a process of its own, because both ends in one would need
+ * For `many-connections.long.ts`: opens connections in a process of its own, because both ends in one would need
  * twice the files. `bun many-connections.client.ts PORT COUNT HOST`; each line on its input is one more request on each
  * connection, each line on its output says how many were answered.
  */
