@@ -56,6 +56,8 @@ export interface EdgeOptions {
   readonly holdWaitersMax?: number;
   readonly keysCooldownMs?: number;
   readonly http3Times?: Partial<Http3Times>;
+  /** Other processes listen on the same ports: it is one of several workers. */
+  readonly sharedPorts?: boolean;
 }
 
 export class Edge {
@@ -81,6 +83,7 @@ export class Edge {
   readonly tls: TlsFront;
   readonly replays = new ReplayCounts();
   readonly app: Hono;
+  readonly adminPages: Hono;
   readonly relay: RelayContext;
   readonly accessLog: AccessLog;
   readonly accessLines: AccessLines;
@@ -92,7 +95,8 @@ export class Edge {
   readonly #config: EdgeConfig;
   readonly #runtime: Runtime;
   readonly #http3Times: Http3Times;
-  readonly #listeners: Listener[] = [];
+  readonly #sharedPorts: boolean;
+  readonly #listeners: (Listener & { readonly at: string })[] = [];
   readonly #appListeners: { port: number; servicePort: number }[] = [];
   /** What requests between edges carry; null where there is no fleet. */
   peers: PeerFields | null = null;
@@ -104,10 +108,13 @@ export class Edge {
   #dateMs = 0;
   #date = "";
   #drained: (() => void) | null = null;
+  #drainTimer: ReturnType<typeof setTimeout> | undefined;
+  #ended: Promise<void> | null = null;
 
   constructor(config: EdgeConfig, runtime: Runtime, log: Logger, accessLog: AccessLog, options: EdgeOptions) {
     this.#config = config;
     this.#runtime = runtime;
+    this.#sharedPorts = options.sharedPorts ?? false;
     this.log = log;
     this.accessLog = accessLog;
     this.accessLines = new AccessLines(config.region);
@@ -134,7 +141,9 @@ export class Edge {
       onRefused: (machineId) => this.routes.wake(`${this.hostId}/${machineId}`),
     });
     this.starts = starts;
-    this.autostop = config.worker_socket === undefined || config.host_id === undefined
+    // One of several workers does not see the others' connections, so it must take no machine for idle.
+    const stops = options.sharedPorts !== true;
+    this.autostop = !stops || config.worker_socket === undefined || config.host_id === undefined
       ? null
       : new AutostopPass({
         routes: () => this.routes,
@@ -159,6 +168,7 @@ export class Edge {
       deadlines: this.deadlines,
       clients: new Set(),
       draining: false,
+      awaitsIdle: false,
       nowMs: this.nowMs,
       handler: {
         serve: (exchange) => serve(this, exchange),
@@ -202,30 +212,33 @@ export class Edge {
       optionsOf: (name, port) => this.routes.find(name)?.services.get(port)?.policy?.tls ?? null,
     });
     this.tls.counts.register(this.metrics.registry, () => this.tls.sizes());
-    this.app = decisionApp(
-      adminPages({
-        edgeId: config.edge_id,
-        region: config.region,
-        rows: () => this.#rows,
-        routes: this.routes,
-        metrics: () => this.metrics,
-        hostId: this.hostId,
-        starts: this.starts,
-        limits: this.limits,
-        holdWaitersMax: this.holdWaitersMax,
-        holdWaitMsMax: this.holdWaitMsMax,
-        listeners: () => this.#appListeners,
-        random: this.random,
-        nowMs: this.nowMs,
-        draining: () => this.relay.draining,
-      }),
-      (host, token) => this.tls.acme.http(host, token),
-    );
+    this.adminPages = adminPages({
+      edgeId: config.edge_id,
+      region: config.region,
+      rows: () => this.#rows,
+      routes: this.routes,
+      metrics: () => this.metrics,
+      hostId: this.hostId,
+      starts: this.starts,
+      limits: this.limits,
+      holdWaitersMax: this.holdWaitersMax,
+      holdWaitMsMax: this.holdWaitMsMax,
+      listeners: () => this.#appListeners,
+      random: this.random,
+      nowMs: this.nowMs,
+      draining: () => this.relay.draining,
+    });
+    this.app = decisionApp(this.adminPages, (host, token) => this.tls.acme.http(host, token));
   }
 
   /** Ports as bound, in the order of the configuration; then the admin's, then the peers'. For configurations that say 0 in tests. */
   get ports(): number[] {
     return this.#listeners.map((listener) => listener.port);
+  }
+
+  /** In the order in which they were bound; `at` is `ADDRESS:PORT`. */
+  get listeners(): readonly (Listener & { readonly at: string })[] {
+    return this.#listeners;
   }
 
   get rows(): RowSource {
@@ -332,8 +345,13 @@ export class Edge {
       const proxied = accept;
       accept = () => new AcceptProxied(this.relay, info, proxied);
     }
-    const listener = await this.#runtime.sockets.listen({ address, port }, accept);
-    this.#listeners.push(listener);
+    const listener = await this.#runtime.sockets.listen({ address, port, shared: this.#sharedPorts }, accept);
+    this.#listeners.push({
+      port: listener.port,
+      at: `${address}:${listener.port}`,
+      stop: () => listener.stop(),
+      steer: (program) => listener.steer(program),
+    });
     if (!info.admin) this.#appListeners.push({ port: listener.port, servicePort: info.servicePort });
   }
 
@@ -349,20 +367,37 @@ export class Edge {
     return () => new TcpConnection(this.relay, info, name, serverName);
   }
 
+  /**
+   * Another process has taken over: accepts no more, and lets clients go on as they were. An idle connection is closed after
+   * its next response, or at its own limit, because to close it now could meet a request that is on its way; tunnels live
+   * for at most `drainMsMax`.
+   */
+  retire(drainMsMax: number): Promise<void> {
+    this.relay.awaitsIdle = true;
+    return this.#drain(drainMsMax);
+  }
+
   /** Accepts no more, lets running requests finish for at most `drainMsMax`, then closes what is left. */
-  async stop(drainMsMax: number = DRAIN_MS_MAX): Promise<void> {
-    if (this.relay.draining) return;
+  stop(drainMsMax: number = DRAIN_MS_MAX): Promise<void> {
+    this.relay.awaitsIdle = false;
+    return this.#drain(drainMsMax);
+  }
+
+  /** A second call is for an edge that was retired and is now to stop: its limit counts. */
+  #drain(drainMsMax: number): Promise<void> {
     this.relay.draining = true;
-    for (const listener of this.#listeners) listener.stop();
+    this.#ended ??= this.#end();
     for (const client of [...this.relay.clients]) client.closeIfIdle();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, drainMsMax);
-      this.#drained = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#checkDrained();
-    });
+    clearTimeout(this.#drainTimer);
+    this.#drainTimer = setTimeout(() => this.#drained?.(), drainMsMax);
+    this.#checkDrained();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    for (const listener of this.#listeners) listener.stop();
+    await new Promise<void>((resolve) => this.#drained = resolve);
+    clearTimeout(this.#drainTimer);
     for (const client of [...this.relay.clients]) client.close();
     this.deadlines.stop();
     this.autostop?.stop();
@@ -377,7 +412,7 @@ export class Edge {
   }
 
   #checkDrained(): void {
-    for (const client of this.relay.clients) if (client.busy) return;
+    for (const client of this.relay.clients) if (this.relay.awaitsIdle || client.busy) return;
     this.#drained?.();
   }
 

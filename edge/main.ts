@@ -1,15 +1,18 @@
 /**
  * The edge's process: a node of a fleet (`--config PATH`) or an edge by itself (`--from … --to …`). SIGTERM and SIGINT
- * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate, and
- * reads the certificate files again.
+ * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate, and reads the certificate files again;
+ * with workers (`workers/`) it replaces them one by one, which also takes new settings and new code.
  */
 import { readFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { GodwitError, messageOf } from "../control/contract/errors.ts";
 import { EdgeConfig } from "../control/contract/process-config.ts";
 import { startEdge } from "./edge.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
 import { parseOptions, standaloneConfig, USAGE } from "./standalone/options.ts";
+import { supervise } from "./workers/supervise.ts";
+import { isWorker, runWorker } from "./workers/worker.ts";
 
 async function readConfig(path: string): Promise<EdgeConfig> {
   const hint = "See EdgeConfig in control/contract/process-config.ts.";
@@ -37,6 +40,21 @@ try {
   const config = options.config === undefined
     ? await standaloneConfig(options)
     : await readConfig(options.config);
+  if (isWorker()) await runWorker(config, await loadRuntime(), log);
+  else if (config.workers !== undefined) await supervise(config, fileURLToPath(import.meta.url), log);
+  else await runAlone(config);
+} catch (error) {
+  const known = error instanceof GodwitError;
+  if (known && error.code === "edge.option_invalid") {
+    // A person at a command line reads this.
+    console.error(`${error.message}\n  ${error.hint}`);
+    process.exit(2);
+  }
+  log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
+  process.exit(1);
+}
+
+async function runAlone(config: EdgeConfig): Promise<void> {
   const edge = await startEdge(config, await loadRuntime(), log);
   for (const signal of ["SIGTERM", "SIGINT"] as const) {
     process.once(signal, () => {
@@ -52,13 +70,4 @@ try {
       log.error({ err: messageOf(error) }, "cannot open the access log anew; the old file stays in use");
     });
   });
-} catch (error) {
-  const known = error instanceof GodwitError;
-  if (known && error.code === "edge.option_invalid") {
-    // A person at a command line reads this.
-    console.error(`${error.message}\n  ${error.hint}`);
-    process.exit(2);
-  }
-  log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
-  process.exit(1);
 }

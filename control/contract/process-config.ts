@@ -157,6 +157,10 @@ export const EdgeConfig = z.object({
   private_key_sets: z.boolean().optional(),
   /** OpenTelemetry; absent: off, and a client's trace context goes to the machine as it came. */
   tracing: TracingConfig.optional(),
+  /** Processes that share the listeners' ports, kept by a supervisor; without it one process does all. */
+  workers: z.number().int().min(1).max(64).optional(),
+  /** Seconds that connections of a replaced worker may live. */
+  drain_s: z.number().int().min(1).max(86_400).optional(),
   /** Value of the `Fly-Region` request header and the like come from `region`; this is the Server header. */
   server_name: AppName.default("godwit"),
 });

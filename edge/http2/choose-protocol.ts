@@ -82,7 +82,7 @@ export class ChooseProtocol implements SocketEvents, Timed, Client {
 
   readonly busy = false;
   closeIfIdle(): void {
-    this.close();
+    if (!this.#context.awaitsIdle) this.close();
   }
   close(): void {
     this.#socket?.close();

@@ -109,7 +109,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     if (this.#closeAfterFlush) return this.#closeNow();
     this.#exchange?.upstream?.clientDrained();
     if (this.#exchange === null) this.#pump();
-    if (this.#context.draining && !this.busy) return this.#closeNow();
+    if (this.#context.draining && !this.#context.awaitsIdle && !this.busy) return this.#closeNow();
     this.#updateReading();
   }
 
@@ -512,6 +512,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
 
   /** No exchange runs and none will: for a drain. */
   closeIfIdle(): void {
+    if (this.#context.awaitsIdle) return;
     if (this.#exchange === null && !this.#scanner.inHead) this.#closeWhenFlushed();
   }
 

@@ -67,6 +67,8 @@ export interface RelayContext {
   nowMs(): number;
   /** No new request after the running one. */
   draining: boolean;
+  /** While draining: a connection that is idle gets one more request before it is closed. */
+  awaitsIdle: boolean;
 }
 
 /** One address that clients connect to. */

@@ -2,6 +2,7 @@
 import { connect, createServer, type Socket as NetSocket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { loopClock } from "./loop-clock.ts";
+import { listeningFd } from "./listening-fd.ts";
 import type { Socket, SocketEvents, SocketPort, TlsEvents, TlsStart } from "./socket-port.ts";
 
 const OWN_EVENTS = ["connect", "data", "drain", "end", "error", "close"] as const;
@@ -151,17 +152,19 @@ class Connection implements Socket {
 
 export const nodeSockets: SocketPort = {
   name: "node",
-  listen({ address, port }, accept) {
+  listen({ address, port, shared = false }, accept) {
     return new Promise((resolve, reject) => {
       const server = createServer({ allowHalfOpen: true }, (net) => {
         new Connection(net, accept(), true);
       });
       server.once("error", reject);
-      server.listen(port, address, () => {
-        const bound = server.address();
+      server.listen({ port, host: address, reusePort: shared }, () => {
+        const address = server.address();
+        const bound = typeof address === "object" && address !== null ? address.port : port;
         resolve({
-          port: typeof bound === "object" && bound !== null ? bound.port : port,
+          port: bound,
           stop: () => void server.close(),
+          steer: (program) => steer(bound, program),
         });
       });
     });
@@ -170,3 +173,11 @@ export const nodeSockets: SocketPort = {
     new Connection(connect({ host: address, port, allowHalfOpen: true }), events, false);
   },
 };
+
+let steerSharedPort: ((fd: number, program: Uint8Array<ArrayBuffer>) => boolean) | null = null;
+if ("Deno" in globalThis) ({ steerSharedPort } = await import("./socket-options-deno.ts"));
+
+function steer(port: number, program: Uint8Array): boolean {
+  const fd = listeningFd(port);
+  return fd !== null && steerSharedPort !== null && steerSharedPort(fd, new Uint8Array(program));
+}

@@ -72,6 +72,12 @@ export interface Listener {
   readonly port: number;
   /** Accepts no more; open connections go on. */
   stop(): void;
+  /**
+   * Sets the program by which the kernel spreads connections over all sockets of a shared port, whoever has them.
+   * @param program classic BPF, `struct sock_filter[]`
+   * @returns false where the system has no such thing; the kernel then goes on as before
+   */
+  steer(program: Uint8Array): boolean;
 }
 
 export interface ConnectOptions {
@@ -81,8 +87,15 @@ export interface ConnectOptions {
   readonly receiveBufferBytes?: number;
 }
 
+export interface ListenOptions {
+  readonly address: string;
+  readonly port: number;
+  /** Other processes may listen there too (SO_REUSEPORT). */
+  readonly shared?: boolean;
+}
+
 export interface SocketPort {
   readonly name: string;
-  listen(options: { address: string; port: number }, accept: () => SocketEvents): Promise<Listener>;
+  listen(options: ListenOptions, accept: () => SocketEvents): Promise<Listener>;
   connect(options: ConnectOptions, events: SocketEvents): void;
 }

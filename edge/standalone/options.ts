@@ -30,6 +30,8 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   --region CODE              the edge's region (default loc)
   --admin ADDRESS:PORT       /healthz, /metrics, /replica, /routes; loopback
   --access-log PATH|-|off    JSON lines (default: -, standard output)
+  --workers N                processes that share the ports; SIGHUP replaces them one by one (default: none, one process)
+  --drain SECONDS            how long connections of a replaced worker may live (default 300)
   --help
 `;
 
@@ -51,6 +53,8 @@ const OPTIONS = {
   region: { type: "string" },
   admin: { type: "string" },
   "access-log": { type: "string" },
+  workers: { type: "string" },
+  drain: { type: "string" },
   help: { type: "boolean" },
 } as const;
 
@@ -116,6 +120,8 @@ export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
     },
     ...(options.cert === undefined ? {} : { tls: { certificate_file: options.cert, key_file: options.key } }),
     access_log: options["access-log"] ?? "-",
+    workers: wholeNumber("--workers", options.workers) ?? undefined,
+    drain_s: wholeNumber("--drain", options.drain) ?? undefined,
   });
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
