@@ -315,6 +315,11 @@ export class Edge {
       this.log.warn({ runtime: this.#runtime.name }, "this runtime has no HTTP/3");
       return null;
     }
+    if (this.#sharedPorts) {
+      // The kernel knows no connections of QUIC: their packets would reach any of the workers.
+      this.log.warn("an edge with workers has no HTTP/3");
+      return null;
+    }
     const { certificates } = this.tls;
     const front = new Http3Front({
       context: this.relay,
