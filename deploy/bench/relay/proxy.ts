@@ -55,8 +55,9 @@ export class Proxy {
     return `http://127.0.0.1:${this.plan.httpPort}`;
   }
 
+  /** By name: wrk sends what stands here as the server's name, and an address is none (RFC 6066 section 3). */
   get tlsUrl(): string {
-    return `https://127.0.0.1:${this.plan.tlsPort}`;
+    return `https://localhost:${this.plan.tlsPort}`;
   }
 
   usage(): ProcessUsage {
