@@ -167,27 +167,20 @@ describe("faults", () => {
 });
 
 describe("stop, start, down, up", () => {
-  test("a stopped machine gives a page that says so, and answers again once started", async () => {
+  test("a stopped machine starts again for the next request, which waits for it", async () => {
     const [machine] = await stack.machines("third");
-    const input = { machineId: machine!.machineId };
     await stack.graphql(
       `mutation ($input: StopMachineInput!) { stopMachine(input: $input) { machine { state } } }`,
-      {
-        input,
-      },
+      { input: { machineId: machine!.machineId } },
     );
     await stack.until("stopped", () => stack.machines("third"), ([first]) => first?.state === "STOPPED");
-    const gone = await stack.until(
-      "the edge knows",
-      () => stack.get("third", "/", { headers: { accept: "application/json" } }),
-      (answer) => answer.status === 503,
+    // Where the machine is busy the boot can take longer than a request is held.
+    const answer = await stack.until(
+      "answers again",
+      () => stack.get("third"),
+      ({ status }) => status === 200,
     );
-    expect(await gone.text()).toContain("edge.no_machine");
-    await stack.graphql(
-      `mutation ($input: MachineActionInput!) { startMachine(input: $input) { machine { state } } }`,
-      { input },
-    );
-    await stack.until("answers again", () => stack.get("third"), (answer) => answer.status === 200);
+    expect((await answer.json()).machine).toBe(machine!.machineId);
     await stack.graphql(`mutation { deleteApp(input: { name: "third" }) { name } }`);
     await stack.graphql(`mutation { deleteApp(input: { name: "canary" }) { name } }`);
     await stack.until("their VMs are gone", () => Promise.resolve(guests()), (pids) => pids.length === 1);
