@@ -357,7 +357,8 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   }
 
   override onLocalDone(): void {
-    // The answer is whole; what the client still sends of its request interests nobody (RFC 9113 section 8.1).
+    // The answer is whole; what the client still sends of its request interests nobody (RFC 9113 section 8.1). curl 7.88
+    // takes this reset for an error, from nginx too; letting such a client send on for a while makes it spin instead.
     if (!this.remoteDone && this.#exchange === null) this.reset(this.#earlyEnd);
   }
 

@@ -316,6 +316,43 @@ describe("flow control", () => {
   });
 });
 
+describe("a body that does not come", () => {
+  const machine = () =>
+    startRawUpstream((connection) => {
+      if (!connection.text.includes("\r\n\r\n")) connection.socket.end();
+    });
+
+  test("is 408 after a while, and its machine is let go", async () => {
+    const silent = await machine();
+    const own = await startHttp2Edge([silent.port], { limits: { bodyIdleMsMax: 200 } });
+    const client = await FrameClient.open(own.port);
+    const id = client.request([...pseudo("POST"), ["content-length", "10"]], false);
+    client.data(id, "begin");
+    await client.over(id);
+    expect(client.status(id)).toBe("408");
+    await until(() => silent.connections.every(({ closed }) => closed));
+    client.close();
+    await own.stop();
+    await silent.stop();
+  });
+
+  test("or trickles, is 408 too", async () => {
+    const patient = await machine();
+    const limits = { bodyGraceMsMax: 200, bodyBytesPerSecondMin: 10_000 };
+    const own = await startHttp2Edge([patient.port], { limits });
+    const client = await FrameClient.open(own.port);
+    const id = client.request([...pseudo("POST"), ["content-length", "100000"]], false);
+    await until(() => {
+      client.data(id, "x");
+      return client.answer(id).ended;
+    });
+    expect(client.status(id)).toBe("408");
+    client.close();
+    await own.stop();
+    await patient.stop();
+  });
+});
+
 test("a draining edge says so, answers what was under way, and closes", async () => {
   const pending: ServerResponse[] = [];
   const slow = createServer((_request, response) => void pending.push(response));
