@@ -9,7 +9,9 @@ import type { RelayContext } from "../relay/relay-context.ts";
 import type { Socket, SocketEvents } from "../runtime/socket-port.ts";
 import { FloodGuard, type FloodKind } from "./flood-guard.ts";
 import { type FrameEvents, FrameReader } from "./frame-reader.ts";
+import { floodKind, frameError } from "./frame-rules.ts";
 import { FrameWriter } from "./frame-writer.ts";
+import { HeaderBlock } from "./header-block.ts";
 import { type FieldSink, HpackDecoder } from "./hpack-decoder.ts";
 import { HpackEncoder } from "./hpack-encoder.ts";
 import {
@@ -29,9 +31,7 @@ import {
   INTERNAL_ERROR,
   NO_ERROR,
   PING,
-  PRIORITY,
   PROTOCOL_ERROR,
-  PUSH_PROMISE,
   RST_STREAM,
   SETTING_ENABLE_PUSH,
   SETTING_HEADER_TABLE_SIZE,
@@ -48,8 +48,6 @@ import type { Http2Stream } from "./stream.ts";
 
 /** What all streams together may have under way towards this side. */
 export const CONNECTION_WINDOW_BYTES = 1_048_576;
-/** Frames that one header block may be cut into. */
-export const CONTINUATIONS_MAX = 16;
 /** What may wait because the peer does not read: past it this side reads no more; past twice that it closes. */
 export const UNSENT_BYTES_MAX = 262_144;
 /** Response bytes that wait for the peer's windows, of all streams. 128 streams with one read of a machine each stay below. */
@@ -81,12 +79,7 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
   #waitingBytes = 0;
   #recvWindow = CONNECTION_WINDOW_BYTES;
   #credit = 0;
-  #block: Buffer | null = null;
-  #blockBytes = 0;
-  #blockFlags = 0;
-  /** The stream whose header block is not complete; 0 where none is. */
-  #blockStream = 0;
-  #continuations = 0;
+  readonly #block: HeaderBlock;
   #dataStream: Http2Stream | null = null;
   #reading = true;
   #closeAfterFlush = false;
@@ -97,6 +90,7 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
   constructor(context: RelayContext) {
     this.context = context;
     this.#guard = new FloodGuard(context.nowMs());
+    this.#block = new HeaderBlock(context.limits.headBytesMax);
     this.writer = new FrameWriter(this.outbox, () => this.#flushed());
   }
 
@@ -170,7 +164,7 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
 
   /** In the middle of a header block. */
   protected get inHeaders(): boolean {
-    return this.#blockStream !== 0;
+    return this.#block.streamId !== 0;
   }
 
   protected get closing(): boolean {
@@ -202,42 +196,18 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
   // ── frames in ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   frameBegins(type: number, flags: number, streamId: number, length: number): number {
-    if (this.#blockStream !== 0 && (type !== CONTINUATION || streamId !== this.#blockStream)) {
-      return PROTOCOL_ERROR;
-    }
+    const block = this.#block;
+    if (block.streamId !== 0 && (type !== CONTINUATION || streamId !== block.streamId)) return PROTOCOL_ERROR;
     if (!this.peerReady && (type !== SETTINGS || (flags & ACK) !== 0)) return PROTOCOL_ERROR;
-    switch (type) {
-      case DATA:
-        return this.#dataBegins(flags, streamId, length);
-      case HEADERS:
-        return streamId === 0 ? PROTOCOL_ERROR : 0;
-      case CONTINUATION:
-        if (this.#blockStream === 0) return PROTOCOL_ERROR;
-        if (++this.#continuations > CONTINUATIONS_MAX) return this.#flood("continuation");
-        return 0;
-      case PRIORITY:
-        if (streamId === 0) return PROTOCOL_ERROR;
-        return length !== 5 ? FRAME_SIZE_ERROR : this.#take("ignored");
-      case RST_STREAM:
-        if (streamId === 0) return PROTOCOL_ERROR;
-        return length !== 4 ? FRAME_SIZE_ERROR : 0;
-      case SETTINGS:
-        if (streamId !== 0) return PROTOCOL_ERROR;
-        if (length % 6 !== 0 || ((flags & ACK) !== 0 && length !== 0)) return FRAME_SIZE_ERROR;
-        return this.#take("settings");
-      case PING:
-        if (streamId !== 0) return PROTOCOL_ERROR;
-        return length !== 8 ? FRAME_SIZE_ERROR : this.#take("ping");
-      case GOAWAY:
-        if (streamId !== 0) return PROTOCOL_ERROR;
-        return length < 8 ? FRAME_SIZE_ERROR : this.#take("ignored");
-      case WINDOW_UPDATE:
-        return length !== 4 ? FRAME_SIZE_ERROR : this.#take("window_update");
-      case PUSH_PROMISE:
-        return PROTOCOL_ERROR;
-      default:
-        return this.#take("ignored");
+    const error = frameError(type, flags, streamId, length);
+    if (error !== 0) return error;
+    if (type === DATA) return this.#dataBegins(flags, streamId, length);
+    if (type === CONTINUATION) {
+      if (block.streamId === 0) return PROTOCOL_ERROR;
+      return block.mayGrow(length) ? 0 : this.#flood("continuation");
     }
+    const kind = floodKind(type);
+    return kind === null ? 0 : this.#take(kind);
   }
 
   frame(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): number {
@@ -246,22 +216,17 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
         const start = (flags & HAS_PRIORITY) === 0 ? from : from + 5;
         if (start > to) return FRAME_SIZE_ERROR;
         if ((flags & END_HEADERS) !== 0) return this.#headers(streamId, flags, bytes, start, to);
-        this.#blockStream = streamId;
-        this.#blockFlags = flags;
-        this.#continuations = 0;
-        this.#keepBlock(bytes, start, to);
+        this.#block.begin(streamId, flags);
+        this.#block.add(bytes, start, to);
         return 0;
       }
       case CONTINUATION: {
-        if (this.#blockBytes + to - from > this.context.limits.headBytesMax) {
-          return this.#flood("continuation");
-        }
-        this.#keepBlock(bytes, from, to);
+        const block = this.#block;
+        block.add(bytes, from, to);
         if ((flags & END_HEADERS) === 0) return 0;
-        const block = this.#block!, length = this.#blockBytes;
-        this.#block = null;
-        this.#blockBytes = this.#blockStream = 0;
-        return this.#headers(streamId, this.#blockFlags, block, 0, length);
+        const error = this.#headers(streamId, block.flags, block.bytes, 0, block.length);
+        block.end();
+        return error;
       }
       case RST_STREAM:
         return this.#resetReceived(streamId, bytes.readUInt32BE(from));
@@ -282,17 +247,6 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
     }
   }
 
-  #keepBlock(bytes: Buffer, from: number, to: number): void {
-    const needed = this.#blockBytes + to - from;
-    if (this.#block === null || this.#block.length < needed) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, FRAME_BYTES_MAX * 2));
-      this.#block?.copy(larger, 0, 0, this.#blockBytes);
-      this.#block = larger;
-    }
-    bytes.copy(this.#block, this.#blockBytes, from, to);
-    this.#blockBytes = needed;
-  }
-
   #headers(streamId: number, flags: number, block: Buffer, from: number, to: number): number {
     const endStream = (flags & END_STREAM) !== 0;
     const sink = this.sinkFor(streamId, endStream);
@@ -301,7 +255,6 @@ export abstract class Http2Connection implements SocketEvents, Timed, FrameEvent
   }
 
   #dataBegins(flags: number, streamId: number, length: number): number {
-    if (streamId === 0) return PROTOCOL_ERROR;
     this.#recvWindow -= length;
     if (this.#recvWindow < 0) return FLOW_CONTROL_ERROR;
     if (length === 0 && (flags & END_STREAM) === 0) {

@@ -1,7 +1,8 @@
 /** Each flood of frames ends its own connection with ENHANCE_YOUR_CALM; another client's goes on as if nothing were. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type RawUpstream, startRawUpstream, until } from "../edge.fixture.ts";
-import { CONTINUATIONS_MAX, UNSENT_BYTES_MAX } from "./connection.ts";
+import { UNSENT_BYTES_MAX } from "./connection.ts";
+import { CONTINUATIONS_MAX } from "./header-block.ts";
 import { FrontConnection, STREAMS_MAX } from "./front-connection.ts";
 import {
   block,
