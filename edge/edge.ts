@@ -36,7 +36,7 @@ import { AcceptTls } from "./tls/accept-tls.ts";
 import type { HandshakeLimits } from "./tls/handshake-limits.ts";
 import { TlsFront } from "./tls/tls-front.ts";
 import { RouteTable, type RowChange } from "./routes/route-table.ts";
-import { openRows } from "./rows/open-rows.ts";
+import { openRows, type RowSourceHost } from "./rows/open-rows.ts";
 import type { RowSource } from "./rows/row-source.ts";
 import { loopClock } from "./runtime/loop-clock.ts";
 import type { Runtime } from "./runtime/runtime.ts";
@@ -58,6 +58,8 @@ export interface EdgeOptions {
   readonly http3Times?: Partial<Http3Times>;
   /** Other processes listen on the same ports: it is one of several workers. */
   readonly sharedPorts?: boolean;
+  /** Instead of the source that the configuration names. */
+  readonly openRows?: (host: RowSourceHost) => RowSource;
 }
 
 export class Edge {
@@ -96,6 +98,7 @@ export class Edge {
   readonly #runtime: Runtime;
   readonly #http3Times: Http3Times;
   readonly #sharedPorts: boolean;
+  readonly #openRows: EdgeOptions["openRows"];
   readonly #listeners: (Listener & { readonly at: string })[] = [];
   readonly #appListeners: { port: number; servicePort: number }[] = [];
   /** What requests between edges carry; null where there is no fleet. */
@@ -115,6 +118,7 @@ export class Edge {
     this.#config = config;
     this.#runtime = runtime;
     this.#sharedPorts = options.sharedPorts ?? false;
+    this.#openRows = options.openRows;
     this.log = log;
     this.accessLog = accessLog;
     this.accessLines = new AccessLines(config.region);
@@ -249,7 +253,8 @@ export class Edge {
     const config = this.#config;
     const { peers } = config;
     if (peers !== undefined) this.peers = await openPeers(peers.secret_file);
-    this.#rows = openRows(config, {
+    const open = this.#openRows ?? ((host: RowSourceHost) => openRows(config, host));
+    this.#rows = open({
       runtime: this.#runtime,
       log: this.log,
       onChanges: (changes) => this.#apply(changes),

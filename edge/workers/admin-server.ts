@@ -20,7 +20,10 @@ export function listenAdmin(supervisor: Supervisor, at: { address: string; port:
   const server = createServer((request, response) => {
     void answer(supervisor, request.method ?? "", request.url ?? "/").then(
       ({ status, contentType, body }) => {
-        response.writeHead(status, { "content-type": contentType });
+        response.writeHead(status, {
+          "content-type": contentType,
+          "content-length": Buffer.byteLength(body),
+        });
         response.end(request.method === "HEAD" ? "" : body);
       },
     );

@@ -1,6 +1,16 @@
 /** What the supervisor and its workers say to each other, over the channel that the runtime gives a forked process. */
+import type { TableName } from "../../control/contract/rows.ts";
+import type { RowSourceStatus } from "../rows/row-source.ts";
+
+/** What the replicator says; the supervisor passes it on to every worker. */
+export type FromReplicator =
+  | { readonly type: "changed"; readonly rows: readonly (readonly [TableName, string])[] }
+  /** It has started; what an earlier one did not say any more has to be read. */
+  | { readonly type: "caught_up" }
+  | { readonly type: "rows_status"; readonly status: RowSourceStatus };
 
 export type ToWorker =
+  | FromReplicator
   /** Choose sockets of shared ports so; the worker has one of each itself. `program` is base64. */
   | { readonly type: "steer"; readonly ports: readonly { readonly at: string; readonly program: string }[] }
   /** Another worker has taken over: serve what is connected, at most so long, then exit. */
@@ -24,5 +34,6 @@ export interface Page {
   readonly body: string;
 }
 
-/** How a worker learns that it is one: the supervisor sets it to the worker's number. */
+/** How a process learns that it is one of several: the supervisor sets it to a worker's number, or `replicator`. */
 export const WORKER_VARIABLE = "GODWIT_EDGE_WORKER";
+export const REPLICATOR = "replicator";

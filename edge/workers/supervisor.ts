@@ -5,6 +5,7 @@
  */
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import type { ChildProcess } from "./child-process.ts";
 import type { FromWorker, Page, ToWorker } from "./messages.ts";
 import { crashesInARow, restartDelayMs } from "./restart-delay.ts";
 import { SocketOrder } from "./socket-order.ts";
@@ -18,19 +19,9 @@ export const ANSWER_WAIT_MS_MAX = 5_000;
 /** After a worker's own limit for its drain. */
 export const KILL_AFTER_MS = 5_000;
 
-/** A worker's process. */
-export interface WorkerProcess {
-  readonly pid: number;
-  send(message: ToWorker): void;
-  kill(signal: "SIGKILL"): void;
-  onMessage(listener: (message: FromWorker) => void): void;
-  /** Resolves to how it ended, in words. */
-  readonly exited: Promise<string>;
-}
-
 export interface SupervisorOptions {
   readonly workers: number;
-  readonly fork: (worker: number) => WorkerProcess;
+  readonly fork: (worker: number) => ChildProcess<FromWorker>;
   readonly log: Logger;
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -43,7 +34,7 @@ export interface SupervisorOptions {
 
 interface Worker {
   readonly id: number;
-  readonly process: WorkerProcess;
+  readonly process: ChildProcess<FromWorker>;
   readonly startedMs: number;
   readonly at: string[];
   readonly asked: Map<number, (page: Page) => void>;
@@ -60,6 +51,8 @@ export class Supervisor {
   readonly #seats: (Worker | null)[];
   readonly #crashes: number[];
   readonly #retiring = new Set<Worker>();
+  /** Forked, and not listening yet. */
+  readonly #starting = new Set<Worker>();
   readonly #orders = new Map<string, SocketOrder>();
   #turn: Promise<void> = Promise.resolve();
   #nextWorker = 0;
@@ -117,6 +110,10 @@ export class Supervisor {
     }));
   }
 
+  tellAll(message: ToWorker): void {
+    for (const worker of [...this.#all(), ...this.#starting]) worker.process.send(message);
+  }
+
   /** Of every worker that answers in time, by its number. */
   async pages(path: string): Promise<Map<string, Page>> {
     const pages = new Map<string, Page>();
@@ -165,7 +162,9 @@ export class Supervisor {
       this.#left(worker, seat, how);
       return how;
     });
+    this.#starting.add(worker);
     const outcome = await within(Promise.race([listening, exited]), START_WAIT_MS_MAX);
+    this.#starting.delete(worker);
     if (outcome === true) {
       log.info({ worker: id, worker_pid: worker.process.pid }, "worker listening");
       return worker;

@@ -4,7 +4,10 @@ import { messageOf } from "../../control/contract/errors.ts";
 import type { EdgeConfig } from "../../control/contract/process-config.ts";
 import { type Edge, startEdge } from "../edge.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type FromWorker, type Page, type ToWorker, WORKER_VARIABLE } from "./messages.ts";
+import type { RowSourceHost } from "../rows/open-rows.ts";
+import { type FromWorker, type Page, REPLICATOR, type ToWorker, WORKER_VARIABLE } from "./messages.ts";
+import { runReplicator } from "./replicator.ts";
+import { SharedRows } from "./shared-rows.ts";
 
 export function isWorker(): boolean {
   return process.env[WORKER_VARIABLE] !== undefined && process.send !== undefined;
@@ -13,7 +16,23 @@ export function isWorker(): boolean {
 export async function runWorker(config: EdgeConfig, runtime: Runtime, log: Logger): Promise<void> {
   // Signals of the terminal reach every process of its group; the supervisor is the one that answers them.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
-  const edge = await startEdge({ ...config, admin: null }, runtime, log, { sharedPorts: true });
+  if (process.env[WORKER_VARIABLE] === REPLICATOR) return await runReplicator(config, runtime, log);
+  let shared: SharedRows | null = null;
+  // From the first moment: what the replicator says before the rows are read is in its file by then.
+  process.on("message", (message: ToWorker) => {
+    if (message.type === "changed" || message.type === "caught_up" || message.type === "rows_status") {
+      shared?.heard(message);
+    }
+  });
+  const { rows } = config;
+  const openRows = ({ onChanges, nowMs }: RowSourceHost) => {
+    const file = (rows as { replica_file: string }).replica_file;
+    return shared = new SharedRows({ file, openDatabase: runtime.openDatabase, onChanges, nowMs });
+  };
+  const edge = await startEdge({ ...config, admin: null }, runtime, log, {
+    sharedPorts: true,
+    ...(rows.from === "redis" ? { openRows } : {}),
+  });
   const tell = (message: FromWorker) => void process.send?.(message);
   process.on("message", (message: ToWorker) => {
     obey(edge, message, tell).catch((error) =>
