@@ -366,7 +366,7 @@ export class Edge {
   }
 
   /** Who takes a TLS connection that carries bytes and no requests; null where it carries requests. */
-  #tunnel(info: ListenerInfo, serverName: string | null): (() => SocketEvents) | null {
+  #tunnel(info: ListenerInfo, serverName: string | null): (() => TcpConnection) | null {
     let host = info.app ?? null;
     if (host === null && serverName !== null) {
       const service = this.routes.find(serverName)?.services.get(info.servicePort);

@@ -38,6 +38,7 @@ const PING_OF_DRAIN = Buffer.from("draining");
 export class FrontConnection extends Http2Connection implements Client {
   readonly listener: ListenerInfo;
   readonly serverName: string | null;
+  tlsVersion: string | null = null;
   address = "";
   port = 0;
   /** What requests of one client share; see `Downstream`. */

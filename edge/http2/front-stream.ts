@@ -29,6 +29,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
   readonly listener: ListenerInfo;
   readonly address: string;
   readonly serverName: string | null;
+  readonly tlsVersion: string | null;
   deadlineMs = Infinity;
 
   readonly #front: FrontConnection;
@@ -62,6 +63,7 @@ export class FrontStream extends Http2Stream implements Downstream, Timed {
     this.listener = connection.listener;
     this.address = connection.address;
     this.serverName = connection.serverName;
+    this.tlsVersion = connection.tlsVersion;
     this.#key = key;
     this.remoteDone = endStream;
     const exchange = new Exchange(this, head, connection.context.nowMs());

@@ -25,6 +25,7 @@ const TRANSFER_ENCODING = new Set(["transfer-encoding"]);
 export class ClientConnection implements Client, Downstream, SocketEvents, Timed {
   readonly protocol = "1.1";
   readonly serverName: string | null;
+  tlsVersion: string | null = null;
   forwardedFields = "";
   readonly listener: ListenerInfo;
   port = 0;

@@ -18,6 +18,7 @@ import { RequestHead } from "./request-head.ts";
 export class TcpConnection implements Client, Downstream, SocketEvents, Timed {
   readonly protocol = "tcp";
   readonly serverName: string | null;
+  tlsVersion: string | null = null;
   readonly listener: ListenerInfo;
   readonly outbox = new Outbox();
   deadlineMs = Infinity;

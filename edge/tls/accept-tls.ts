@@ -39,11 +39,15 @@ import {
 /** Who takes the stream once it is open, by what ALPN agreed on. */
 export interface TlsServices {
   readonly servicePort: number;
-  http1(serverName: string | null): SocketEvents;
+  http1(serverName: string | null): Secured;
   /** Null where the listener has no HTTP/2. */
-  readonly http2: ((serverName: string | null) => SocketEvents) | null;
+  readonly http2: ((serverName: string | null) => Secured) | null;
   /** Who takes it where the name's service carries bytes and no requests; null where it carries requests. */
-  tunnel(serverName: string | null): (() => SocketEvents) | null;
+  tunnel(serverName: string | null): (() => Secured) | null;
+}
+
+export interface Secured extends SocketEvents {
+  tlsVersion: string | null;
 }
 
 const PLAIN_HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
@@ -63,7 +67,7 @@ export class AcceptTls implements SocketEvents, Timed, Client {
   /** The hello has been read; what comes now waits for its answer. */
   #chosen = false;
   #serverName: string | null = null;
-  #tunnel: (() => SocketEvents) | null = null;
+  #tunnel: (() => Secured) | null = null;
   #over = false;
 
   constructor(context: RelayContext, front: TlsFront, services: TlsServices) {
@@ -150,6 +154,12 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     this.#leave();
     counts.done(facts.version, facts.resumed, (this.#context.nowMs() - this.#sinceMs) / 1_000);
     if (protocol === ACME_TLS) return new Validated(this.#context);
+    const secured = this.#takeOver(protocol);
+    secured.tlsVersion = facts.version;
+    return secured;
+  }
+
+  #takeOver(protocol: string | null): Secured {
     if (this.#tunnel !== null) return this.#tunnel();
     return protocol === HTTP2
       ? this.#services.http2!(this.#serverName)

@@ -1,7 +1,7 @@
 /** TLS on a real edge, with node:tls, curl and OpenSSL as clients. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { RawClient, startTestEdge, type TestEdge, until } from "../edge.fixture.ts";
 import { alertRecord, NO_APPLICATION_PROTOCOL, PROTOCOL_VERSION } from "./alert.ts";
 import {
@@ -253,6 +253,29 @@ describe("requests", () => {
     },
     60_000,
   );
+
+  test("the access log names the handshake's version and name, over HTTP/1.1 and HTTP/2", async () => {
+    for (
+      const [flag, version, protocol] of [["--http1.1", "1.2", "HTTP/1.1"], ["--http2", "1.3", "HTTP/2"]]
+    ) {
+      const agent = `version-${version}`;
+      const max = ["--tls-max", version!];
+      await run([
+        "curl",
+        "-sk",
+        flag!,
+        ...max,
+        "-A",
+        agent,
+        "--resolve",
+        `one.test:${t.tlsPort}:127.0.0.1`,
+        `https://one.test:${t.tlsPort}/`,
+      ]);
+      const line = () => readFileSync(t.logFile, "utf8").split("\n").find((each) => each.includes(agent));
+      await until(() => line() !== undefined);
+      expect(JSON.parse(line()!)).toMatchObject({ protocol, tls: `TLSv${version}`, server_name: "one.test" });
+    }
+  });
 
   test("a large body goes through whole, both ways", async () => {
     const echo = Bun.serve({
