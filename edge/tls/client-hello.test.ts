@@ -105,7 +105,7 @@ test("readClientHello() knows what is not TLS", () => {
 });
 
 test("readClientHello() refuses names that are none, and what two readers could read differently", () => {
-  for (const name of ["", "127.0.0.1", "[::1]", "a b", "a.test:443", "a\0b", "a/b", "x".repeat(254)]) {
+  for (const name of ["", "127.0.0.1.2", "[::1]", "a b", "a.test:443", "a\0b", "a/b", "x".repeat(254)]) {
     expect(readClientHello(hello([sni(name)]))).toBe(HELLO_MALFORMED);
   }
   expect(readClientHello(hello([sni("a.test"), sni("b.test")]))).toBe(HELLO_MALFORMED);
@@ -115,6 +115,12 @@ test("readClientHello() refuses names that are none, and what two readers could 
   const tooLarge = hello([sni("a.test")]);
   tooLarge.writeUIntBE(100_000, 6, 3);
   expect(readClientHello(tooLarge)).toBe(HELLO_MALFORMED);
+});
+
+test("readClientHello() takes an address for no name at all", () => {
+  for (const address of ["127.0.0.1", "2001:db8::1"]) {
+    expect(readClientHello(hello([sni(address)]))).toMatchObject({ serverName: null });
+  }
 });
 
 test("readClientHello() takes the versions of the extension where there is one", () => {

@@ -4,6 +4,7 @@
  * the name in a callback, too late to choose a version by it, and on Bun too late to choose a certificate by ALPN.
  * It is read as a whole from the bytes that came so far; a hello comes in one or two segments.
  */
+import { isIP } from "node:net";
 import { hostName } from "../relay/host-name.ts";
 
 export interface ClientHello {
@@ -148,18 +149,23 @@ function parse(hello: Reader): ClientHello {
   return { serverName, protocols, tls12, tls13 };
 }
 
-/** RFC 6066 section 3: exactly one host name, no address. */
-function nameOf(body: Reader): string {
+/**
+ * RFC 6066 section 3: exactly one host name, no address. Some clients send the address of their URL even so, and mean
+ * nothing by it: that is no name.
+ */
+function nameOf(body: Reader): string | null {
   const list = body.vector(2);
   if (list.number(1) !== 0) throw MALFORMED;
   const text = list.text(2);
-  if (!list.done || !body.done || text.includes(":")) throw MALFORMED;
-  const name = hostName(text);
-  if (name === null || name.length > 253 || isAddress(name)) throw MALFORMED;
+  if (!list.done || !body.done) throw MALFORMED;
+  if (isIP(text) !== 0) return null;
+  const name = text.includes(":") ? null : hostName(text);
+  if (name === null || name.length > 253 || isNumeric(name)) throw MALFORMED;
   return name;
 }
 
-function isAddress(name: string): boolean {
+/** Two readers could take it for an address. */
+function isNumeric(name: string): boolean {
   const last = name.charCodeAt(name.length - 1);
   return name.startsWith("[") || (last >= 0x30 && last <= 0x39 && /^[0-9.]+$/.test(name));
 }
