@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { pino } from "pino";
-import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { rawBatch } from "../control/contract/stream-entry.fixture.ts";
 import { type MachineRow, type TableName, TABLES } from "../control/contract/rows.ts";
 import { EdgeConfig, type EdgeListener, type EdgeTls } from "../control/contract/process-config.ts";
 import { startOwnRedis } from "../deploy/servers/testbed.ts";
@@ -101,8 +102,7 @@ export async function startTestEdge(
     await redis.xadd(
       stream ?? (global ? GLOBAL_STREAM : regionStream(REGION)),
       "*",
-      EVENT_FIELD,
-      JSON.stringify(event),
+      ...rawBatch(JSON.stringify(event)),
     );
   };
   const settled = async () => {

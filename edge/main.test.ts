@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { rawBatch } from "../control/contract/stream-entry.fixture.ts";
 import { freePort } from "../deploy/servers/child.ts";
 import { startOwnRedis } from "../deploy/servers/testbed.ts";
 import { HOST_ID, idOf, RawClient, until } from "./edge.fixture.ts";
@@ -61,14 +62,12 @@ test("edge process routes, and on SIGTERM finishes what runs, refuses what is ne
   await redis.xadd(
     GLOBAL_STREAM,
     "*",
-    EVENT_FIELD,
-    event("hostnames", "api", "main.test", { hostname: "main.test", app_id }),
+    ...rawBatch(event("hostnames", "api", "main.test", { hostname: "main.test", app_id })),
   );
   await redis.xadd(
     regionStream("ams"),
     "*",
-    EVENT_FIELD,
-    event("machines", `worker:${HOST_ID}`, `${HOST_ID}/${id}`, machine),
+    ...rawBatch(event("machines", `worker:${HOST_ID}`, `${HOST_ID}/${id}`, machine)),
   );
   const [port, admin] = [await freePort(), await freePort()];
   const edge = start({

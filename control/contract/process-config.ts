@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { AppName, HostId, Hostname, Port, RegionCode } from "./names.ts";
+import { PublisherKey } from "./signing.ts";
 
 const Path = z.string().min(1).max(4_096);
 /** `redis://user:password@host:port/0` or `rediss://…`. */
@@ -18,6 +19,8 @@ export const ControlConfig = z.object({
   redis_url: RedisUrl,
   /** Ed25519 key pair that signs access tokens, PKCS #8 PEM; made at first start where missing. */
   token_key_file: Path,
+  /** Ed25519 key pair that signs what is published as owner `api`, PKCS #8 PEM, mode 0600; made at first start where missing. */
+  publisher_key_file: Path.optional(),
   /** Bearer token by which workers register (`HostRegistration`). */
   node_token: z.string().min(32),
   /** An app gets the host name `NAME.SUFFIX` when it is created. */
@@ -72,7 +75,18 @@ export type WorkerConfig = z.infer<typeof WorkerConfig>;
 /** Where an edge learns what to route. */
 export const EdgeRows = z.discriminatedUnion("from", [
   /** The state streams, kept in a replica of its own. */
-  z.object({ from: z.literal("redis"), redis_url: RedisUrl, replica_file: Path }),
+  z.object({
+    from: z.literal("redis"),
+    redis_url: RedisUrl,
+    /** A link to the database of the present generation, which stands beside it as `FILE.N`. */
+    replica_file: Path,
+    /** Signs what owner `api` publishes. None: signatures are not looked at, and whoever may write to Redis is believed. */
+    api_public_key: PublisherKey.optional(),
+    /** Base URLs of those who serve snapshots (snapshots.ts): edges' admin listeners, control. */
+    snapshots_from: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(64).optional(),
+    /** Mode 0600: the bearer token by which snapshots are fetched, and served where the admin listener is not loopback. */
+    snapshot_token_file: Path.optional(),
+  }),
   /** A file with one row a line, followed as it grows (`edge/rows/rows-file.ts`). */
   z.object({ from: z.literal("file"), file: Path }),
   /** Rows that stand here. */

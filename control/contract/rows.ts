@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { MachineState, Services } from "./machine.ts";
 import { AppName, HostId, Hostname, MachineId, OrgSlug, RegionCode, RowId } from "./names.ts";
+import { PublisherKey } from "./signing.ts";
 
 /**
  * Key: the host name, or a pattern: `*.example.com` is every name with one label more or several, `*` is any name. The
@@ -84,7 +85,14 @@ export const AcmeAnswerRow = z.discriminatedUnion("type", [
   z.object({ type: z.literal("tls-alpn-01"), host: Hostname, key_authorization: KeyAuthorization }),
 ]);
 
+/** Key: the owner. Who may sign for it; the API's own key stands in each replica's configuration. */
+export const PublisherRow = z.object({
+  owner: z.templateLiteral(["worker:", HostId]),
+  public_key: PublisherKey,
+});
+
 export type HostnameRow = z.infer<typeof HostnameRow>;
+export type PublisherRow = z.infer<typeof PublisherRow>;
 export type AppRow = z.infer<typeof AppRow>;
 export type MachineRow = z.infer<typeof MachineRow>;
 export type HostRow = z.infer<typeof HostRow>;
@@ -97,6 +105,7 @@ export const TABLES = {
   apps: { scope: "global", row: AppRow },
   certificates: { scope: "global", row: CertificateRow },
   acme_answers: { scope: "global", row: AcmeAnswerRow },
+  publishers: { scope: "global", row: PublisherRow },
   machines: { scope: "region", row: MachineRow },
   hosts: { scope: "region", row: HostRow },
 } as const;
@@ -112,6 +121,8 @@ export function keyOf<T extends TableName>(table: T, row: RowOf<T>): string {
       return (row as HostnameRow).hostname;
     case "machines":
       return `${(row as MachineRow).host_id}/${(row as MachineRow).id}`;
+    case "publishers":
+      return (row as PublisherRow).owner;
     case "certificates":
       return `${(row as CertificateRow).name}/${(row as CertificateRow).source}`;
     case "acme_answers": {

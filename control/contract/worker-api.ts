@@ -28,6 +28,7 @@ import { z } from "zod";
 import { Guest, MachineView } from "./machine.ts";
 import { Digest, HostId, MachineId, RegionCode } from "./names.ts";
 import { ImageConfig } from "./run-config.ts";
+import { PublisherKey } from "./signing.ts";
 
 export const OFFER_TTL_S = 10;
 export const WAIT_TIMEOUT_S_MAX = 60;
@@ -93,6 +94,8 @@ export const HostRegistration = z.object({
   host: HostView,
   /** `unix:/run/…/worker.sock` or `https://…`. */
   url: z.string().max(512),
+  /** Signs what this host publishes; its key pair is made at the first start, in the state folder. */
+  publisher_key: PublisherKey.optional(),
 });
 export type HostRegistration = z.infer<typeof HostRegistration>;
 export const REGISTRATION_INTERVAL_MS = 5_000;

@@ -4,7 +4,9 @@ import { Redis } from "ioredis";
 import { freePort, newPassword } from "../../deploy/servers/child.ts";
 import { type RedisOptions, type RedisServer, startRedis } from "../../deploy/servers/redis.ts";
 import { testDatabase, testFolder } from "../../deploy/servers/testbed.ts";
+import { z } from "zod";
 import { GLOBAL_STREAM, isNewer, StateEvent } from "../contract/events.ts";
+import { readEntry } from "../contract/stream-entry.ts";
 import { newRowId } from "../contract/names.ts";
 import { ownerMayWrite } from "../contract/rows.ts";
 import { insertApp, setCurrentRelease } from "../store/apps.ts";
@@ -63,7 +65,10 @@ async function startPublisher(sweepIntervalMs = 60_000): Promise<void> {
 
 async function events(): Promise<StateEvent[]> {
   const entries = await reader.xrange(GLOBAL_STREAM, "-", "+");
-  return entries.map(([, fields]) => StateEvent.parse(JSON.parse(fields[1]!)));
+  return entries.flatMap(([, fields]) => {
+    const entry = readEntry(fields);
+    return entry?.kind === "batch" ? z.array(StateEvent).parse(JSON.parse(entry.payload)) : [];
+  });
 }
 
 async function untilEmpty(): Promise<void> {

@@ -4,7 +4,8 @@
  * that harmless.
  */
 import type { Redis } from "ioredis";
-import { EVENT_BYTES_MAX, EVENT_FIELD, STATE_STREAM_ENTRIES_MAX, StateEvent } from "../contract/events.ts";
+import { EVENT_BYTES_MAX, STATE_STREAM_ENTRIES_MAX, StateEvent } from "../contract/events.ts";
+import { batchFields } from "../contract/stream-entry.ts";
 import { assert } from "../contract/errors.ts";
 
 /** Events go out in pipelines of at most this many. */
@@ -21,7 +22,14 @@ export async function appendEvents(
     for (const event of events.slice(start, start + APPEND_BATCH_MAX)) {
       const json = JSON.stringify(StateEvent.parse(event));
       assert(Buffer.byteLength(json) <= EVENT_BYTES_MAX, `event ${event.table} ${event.key} is oversize`);
-      pipeline.xadd(stream, "MAXLEN", "~", STATE_STREAM_ENTRIES_MAX, "*", EVENT_FIELD, json);
+      pipeline.xadd(
+        stream,
+        "MAXLEN",
+        "~",
+        STATE_STREAM_ENTRIES_MAX,
+        "*",
+        ...batchFields(stream, event.owner, [event], null),
+      );
     }
     const answers = await pipeline.exec();
     for (const [error] of answers ?? []) if (error !== null) throw error;

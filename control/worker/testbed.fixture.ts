@@ -9,7 +9,9 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { testGuest } from "../../deploy/images/testbed.ts";
 import { testRedis } from "../../deploy/servers/testbed.ts";
-import { EVENT_FIELD, isNewer, regionStream, StateEvent } from "../contract/events.ts";
+import { isNewer, regionStream, StateEvent } from "../contract/events.ts";
+import { readEntry } from "../contract/stream-entry.ts";
+import { z } from "zod";
 import { GodwitError, WireError } from "../contract/errors.ts";
 import { MachineSpec, type MachineView } from "../contract/machine.ts";
 import { newMachineId, newRowId } from "../contract/names.ts";
@@ -220,9 +222,12 @@ export class TestWorker {
     const redis = new Redis(await testRedis("admin"));
     const newest = new Map<string, StateEvent>();
     for (const [, fields] of await redis.xrange(regionStream(this.config.region), "-", "+")) {
-      const event = StateEvent.parse(JSON.parse(fields[fields.indexOf(EVENT_FIELD) + 1]!));
-      const before = newest.get(event.key);
-      if (before === undefined || isNewer(event.version, before.version)) newest.set(event.key, event);
+      const entry = readEntry(fields);
+      if (entry?.kind !== "batch") continue;
+      for (const event of z.array(StateEvent).parse(JSON.parse(entry.payload))) {
+        const before = newest.get(event.key);
+        if (before === undefined || isNewer(event.version, before.version)) newest.set(event.key, event);
+      }
     }
     redis.disconnect();
     return newest;

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { pino } from "pino";
 import { WireError } from "../../control/contract/errors.ts";
-import { EVENT_FIELD, GLOBAL_STREAM } from "../../control/contract/events.ts";
+import { GLOBAL_STREAM } from "../../control/contract/events.ts";
+import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
 import { MachineSpec } from "../../control/contract/machine.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { EdgeMachine } from "../../control/contract/worker-edge-api.ts";
@@ -57,7 +58,7 @@ async function lead(hostname: string, appId: string): Promise<void> {
     row: { hostname, app_id: appId },
     published_ms: Date.now(),
   };
-  await redis.xadd(GLOBAL_STREAM, "*", EVENT_FIELD, JSON.stringify(event));
+  await redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(JSON.stringify(event)));
 }
 async function door(path: string): Promise<Response> {
   return await fetch(`http://worker${path}`, { method: "POST", unix: worker.config.edge_socket! });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { judgeEvent } from "./judge-event.ts";
+import { judgeBatch } from "./judge-event.ts";
 
 const APP = "a".repeat(20);
 const hostname = {
@@ -20,21 +20,21 @@ const host = {
   row: { id: "h1", region: "ams", state: "ready", cpus: 1, memory_mb: 1 },
 };
 function judge(event: unknown, stream = "global"): string {
-  const judgement = judgeEvent(typeof event === "string" ? event : JSON.stringify(event), stream);
-  return judgement.verdict === "quarantine" ? judgement.reason : judgement.verdict;
+  const owner = (event as { owner?: string }).owner ?? "api";
+  const payload = typeof event === "string" ? event : JSON.stringify([event]);
+  const [{ judgement } = {}] = judgeBatch(payload, stream, owner);
+  return judgement?.verdict === "quarantine" ? judgement.reason : judgement?.verdict ?? "nothing";
 }
 
-describe("judgeEvent()", () => {
+describe("judgeBatch()", () => {
   test("applies what is right", () => {
     expect(judge(hostname)).toBe("apply");
     expect(judge(host, "ams")).toBe("apply");
     expect(judge({ ...hostname, deleted: true, row: null })).toBe("apply");
   });
   test("drops and counts unknown columns", () => {
-    const judgement = judgeEvent(
-      JSON.stringify({ ...hostname, row: { ...hostname.row, secret: 1 } }),
-      "global",
-    );
+    const event = { ...hostname, row: { ...hostname.row, secret: 1 } };
+    const judgement = judgeBatch(JSON.stringify([event]), "global", "api")[0]?.judgement;
     expect(judgement).toMatchObject({ verdict: "apply", unknownColumns: 1 });
     expect(JSON.stringify(judgement)).not.toContain("secret");
   });
@@ -45,7 +45,8 @@ describe("judgeEvent()", () => {
   const bad: [reason: string, event: unknown, stream?: string][] = [
     ["not_json", "{"],
     ["unknown_schema", { ...hostname, schema: 2 }],
-    ["unknown_schema", "null"],
+    ["unknown_schema", "[null]"],
+    ["invalid_event", "{}"],
     ["invalid_event", { ...hostname, version: { epoch: 1, seq: -1 } }],
     ["invalid_event", { ...hostname, row: null }],
     ["wrong_owner", { ...hostname, owner: "worker:h1" }],

@@ -1,5 +1,11 @@
-/** Decides about one stream entry: apply, skip or quarantine. Pure; a bad event stops nothing. */
-import { EVENT_BYTES_MAX, EVENT_SCHEMA, StateEvent } from "../../control/contract/events.ts";
+/** Decides about the events of one stream entry: apply, skip or quarantine. Pure; a bad event stops nothing. */
+import {
+  BATCH_BYTES_MAX,
+  BATCH_EVENTS_MAX,
+  EVENT_BYTES_MAX,
+  EVENT_SCHEMA,
+  StateEvent,
+} from "../../control/contract/events.ts";
 import { keyOf, ownerMayWrite, type RowOf, type TableName, TABLES } from "../../control/contract/rows.ts";
 import type { ValidEvent } from "./replica-store.ts";
 
@@ -7,6 +13,12 @@ export type Judgement =
   | { readonly verdict: "apply"; readonly valid: ValidEvent; readonly unknownColumns: number }
   | { readonly verdict: "skip"; readonly table: string }
   | { readonly verdict: "quarantine"; readonly reason: QuarantineReason; readonly detail: string };
+
+/** What was judged, as it came, and how. */
+export interface Judged {
+  readonly json: string;
+  readonly judgement: Judgement;
+}
 
 export type QuarantineReason =
   | "oversize"
@@ -24,23 +36,47 @@ const quarantine = (reason: QuarantineReason, detail: string): Judgement => ({
   detail,
 });
 
-/** @param stream the stream's scope: `global`, or a region's code */
-export function judgeEvent(json: string, stream: string): Judgement {
+/** Each of a batch's events; a batch that is not one is judged as a whole. */
+export function judgeBatch(payload: string, stream: string, owner: string): Judged[] {
+  const whole = (judgement: Judgement): Judged[] => [{ json: payload, judgement }];
   // Length in UTF-16 units is at most the length in bytes, so the cheap test comes first.
-  if (json.length > EVENT_BYTES_MAX || Buffer.byteLength(json) > EVENT_BYTES_MAX) {
-    return quarantine("oversize", `more than ${EVENT_BYTES_MAX} bytes`);
+  if (payload.length > BATCH_BYTES_MAX || Buffer.byteLength(payload) > BATCH_BYTES_MAX) {
+    return whole(quarantine("oversize", `a batch of more than ${BATCH_BYTES_MAX} bytes`));
   }
-  let raw: unknown;
+  let events: unknown;
   try {
-    raw = JSON.parse(json);
+    events = JSON.parse(payload);
   } catch (error) {
-    return quarantine("not_json", String(error));
+    return whole(quarantine("not_json", String(error)));
   }
+  if (!Array.isArray(events)) return whole(quarantine("invalid_event", "a batch is an array of events"));
+  if (events.length > BATCH_EVENTS_MAX) {
+    return whole(quarantine("oversize", `a batch of more than ${BATCH_EVENTS_MAX} events`));
+  }
+  const mayBeOversize = payload.length > EVENT_BYTES_MAX / 4;
+  return events.map((event) => {
+    const json = mayBeOversize ? JSON.stringify(event) : "";
+    const judgement = json.length > EVENT_BYTES_MAX || Buffer.byteLength(json) > EVENT_BYTES_MAX
+      ? quarantine("oversize", `more than ${EVENT_BYTES_MAX} bytes`)
+      : judgeEvent(event, stream, owner);
+    return {
+      json: judgement.verdict === "quarantine" && json === "" ? JSON.stringify(event) : json,
+      judgement,
+    };
+  });
+}
+
+/**
+ * @param stream the stream's scope: `global`, or a region's code
+ * @param owner the entry's
+ */
+export function judgeEvent(raw: unknown, stream: string, owner: string): Judgement {
   const schema = typeof raw === "object" && raw !== null ? (raw as { schema?: unknown }).schema : undefined;
   if (schema !== EVENT_SCHEMA) return quarantine("unknown_schema", `schema ${JSON.stringify(schema)}`);
   const parsed = StateEvent.safeParse(raw);
   if (!parsed.success) return quarantine("invalid_event", firstIssue(parsed.error));
   const event = parsed.data;
+  if (event.owner !== owner) return quarantine("wrong_owner", `${owner} speaks for ${event.owner}`);
   if (!Object.hasOwn(TABLES, event.table)) return { verdict: "skip", table: event.table };
   const table = event.table as TableName;
   if (!ownerMayWrite(event.owner, table, event.key)) {

@@ -6,7 +6,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { Redis } from "ioredis";
 import { pino } from "pino";
-import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
 import { freePort, newPassword } from "../../deploy/servers/child.ts";
 import { type RedisPasswords, startRedis } from "../../deploy/servers/redis.ts";
 import { until } from "../edge.fixture.ts";
@@ -89,7 +90,7 @@ function event(hostname: string, seq: number, deleted = false, more: Record<stri
   });
 }
 const add = (redis: Redis, ...events: string[]) =>
-  Promise.all(events.map((each) => redis.xadd(GLOBAL_STREAM, "*", EVENT_FIELD, each)));
+  Promise.all(events.map((each) => redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(each))));
 const keys = (store: ReplicaStore) => store.rows("hostnames").map(({ key }) => key).sort();
 
 describe("replica", () => {
@@ -137,7 +138,7 @@ describe("replica", () => {
       const id = `h-${region}`;
       const row = { id, region, state: "ready", cpus: 1, memory_mb: 1 };
       const json = event(id, 1, false, { owner: `worker:${id}`, table: "hosts", row });
-      await redis.xadd(regionStream(region), "*", EVENT_FIELD, json);
+      await redis.xadd(regionStream(region), "*", ...rawBatch(json));
       await until(() => store.has("hosts", id));
     }
     expect(Object.keys(replica.status().streams)).toContain(regionStream("syd"));

@@ -9,10 +9,11 @@
 import { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
-import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
 import { TABLE_NAMES } from "../../control/contract/rows.ts";
+import { readEntry } from "../../control/contract/stream-entry.ts";
 import type { RowChange } from "../routes/route-table.ts";
-import { judgeEvent } from "./judge-event.ts";
+import { judgeBatch } from "./judge-event.ts";
 import type { QuarantinedEvent, ReplicaStore, ValidEvent } from "./replica-store.ts";
 import { isGap, START } from "./stream-gap.ts";
 
@@ -254,18 +255,19 @@ export class Replica {
     const events: ValidEvent[] = [];
     const refused: QuarantinedEvent[] = [];
     for (const [entryId, fields] of entries) {
-      const at = fields.indexOf(EVENT_FIELD);
-      const json = at === -1 || at % 2 !== 0 ? "" : fields[at + 1] ?? "";
-      const judgement = judgeEvent(json, scope);
-      if (judgement.verdict === "apply") {
-        events.push(judgement.valid);
-        this.#unknownColumns += judgement.unknownColumns;
-      } else if (judgement.verdict === "skip") {
-        count(this.#unknownTables, judgement.table);
-      } else {
-        const { reason, detail } = judgement;
-        refused.push({ stream, entryId, reason, detail, event: json });
-        count(this.#quarantined, reason);
+      const entry = readEntry(fields);
+      if (entry?.kind === "digest") continue;
+      for (const { json, judgement } of judgeBatch(entry?.payload ?? "", scope, entry?.owner ?? "")) {
+        if (judgement.verdict === "apply") {
+          events.push(judgement.valid);
+          this.#unknownColumns += judgement.unknownColumns;
+        } else if (judgement.verdict === "skip") {
+          count(this.#unknownTables, judgement.table);
+        } else {
+          const { reason, detail } = judgement;
+          refused.push({ stream, entryId, reason, detail, event: json });
+          count(this.#quarantined, reason);
+        }
       }
     }
     const { store, wallMs, onChanges, log } = this.#options;

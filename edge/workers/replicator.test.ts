@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
-import { EVENT_FIELD, GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
 import { freePort } from "../../deploy/servers/child.ts";
 import { startOwnRedis } from "../../deploy/servers/testbed.ts";
 import { HOST_ID, idOf, RawClient, until } from "../edge.fixture.ts";
@@ -43,7 +44,7 @@ for (const runtime of ["bun", "deno"] as const) {
       writeFileSync(join(own, "config.json"), JSON.stringify(config), { mode: 0o600 });
       const app_id = idOf("app");
       const publishHost = (name: string, row: unknown = { hostname: name, app_id }) =>
-        redis.xadd(GLOBAL_STREAM, "*", EVENT_FIELD, event("api", "hostnames", name, row));
+        redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(event("api", "hostnames", name, row)));
       const id = idOf("m", 14);
       const machine = {
         ...{ id, app_id, host_id: HOST_ID, region: "ams", release_id: app_id, state: "started" },
@@ -53,7 +54,7 @@ for (const runtime of ["bun", "deno"] as const) {
       await publishHost("first.test");
       const worker = `worker:${HOST_ID}`;
       const machineEvent = event(worker, "machines", `${HOST_ID}/${id}`, machine);
-      await redis.xadd(regionStream("ams"), "*", EVENT_FIELD, machineEvent);
+      await redis.xadd(regionStream("ams"), "*", ...rawBatch(machineEvent));
 
       const said = Bun.file(join(own, "said"));
       const child = Bun.spawn([...RUNTIMES[runtime], program, "--config", join(own, "config.json")], {
