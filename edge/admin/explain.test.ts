@@ -1,9 +1,18 @@
 /** Explanations of a real edge, each beside the request that it explains. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { Services } from "../../control/contract/machine.ts";
 import { Explanation } from "../../control/contract/explanation.ts";
 import type { Starts } from "../balance/starts.ts";
 import { explain } from "./explain.ts";
-import { closedPort, HOST_ID, idOf, startTestEdge, type TestEdge, until } from "../edge.fixture.ts";
+import {
+  closedPort,
+  HOST_ID,
+  idOf,
+  startRawUpstream,
+  startTestEdge,
+  type TestEdge,
+  until,
+} from "../edge.fixture.ts";
 
 let t: TestEdge;
 let server: Bun.Server<unknown>;
@@ -48,6 +57,28 @@ test("explain names the machine, the stages and the rows with their versions", a
     expect(version!.epoch).toBe(1);
     expect(published_ms).toBeGreaterThan(1_700_000_000_000);
   }
+});
+
+test("a port without the http handler carries no requests, and explain says so", async () => {
+  let heard = false;
+  const machine = await startRawUpstream(() => heard = true);
+  const services = Services.parse([{
+    internal_port: machine.port,
+    ports: [{ port: 80, handlers: [] }, { port: 443, handlers: ["tls"] }],
+  }]);
+  await t.app("bytes", machine.port, { services });
+  const response = await request("bytes.test");
+  expect(response.status).toBe(503);
+  expect(response.headers.get("fly-error-code")).toBe("PR01");
+  expect(await response.text()).toContain("edge.no_http_handler");
+  expect(heard).toBe(false);
+  const explained = await ask(`http://bytes.test:${t.port}/`);
+  expect(explained.refusal?.code).toBe("edge.no_http_handler");
+  expect(decisions(explained)).toEqual(["accept passed", "find refused"]);
+  await t.machine("bytes", server.port!);
+  await t.settled();
+  expect((await request("bytes.test")).status).toBe(200);
+  await machine.stop();
 });
 
 test("explain says why each machine is passed over", async () => {

@@ -15,7 +15,7 @@ import { HTTPS_REQUIRED } from "../policy/policy-refusals.ts";
 import { redirect } from "../request/admit.ts";
 import { noMachine } from "../request/no-machine.ts";
 import { judge, type NotPicked, pick, pickWished } from "../request/pick.ts";
-import { NO_MACHINE, TOO_MANY_WAITING, UNKNOWN_HOST } from "../request/refusals.ts";
+import { NO_HTTP_HANDLER, NO_MACHINE, TOO_MANY_WAITING, UNKNOWN_HOST } from "../request/refusals.ts";
 import { startable, starterOf } from "../request/start-machine.ts";
 import { Wish } from "../request/wish.ts";
 import { type AppRoute, ServiceRoute } from "../routes/app-route.ts";
@@ -104,6 +104,7 @@ export function explain(sources: ExplainSources, { url, region, fields }: Questi
     describeMachines(explanation, sources, app, null, null);
     return refused("find", NO_MACHINE);
   }
+  if (real.policy?.tunnel === true) return refused("find", NO_HTTP_HANDLER);
   stages.push({
     stage: "find",
     decision: "passed",

@@ -128,7 +128,7 @@ export function replayTo(
   if (!exchange.repeatable) return REPLAY_BODY_TOO_LARGE;
   const app = targetApp(edge, source.app, instruction.app);
   const service = app?.services.get(source.service.port);
-  if (app === null || service === undefined) return REPLAY_APP_UNKNOWN;
+  if (app === null || service === undefined || service.policy?.tunnel === true) return REPLAY_APP_UNKNOWN;
 
   edge.replays.replayed++;
   edge.replays.ignored += instruction.ignored.length;

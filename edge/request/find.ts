@@ -2,7 +2,7 @@
 import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import type { Exchange } from "./exchange.ts";
-import { MISDIRECTED, NO_MACHINE, UNKNOWN_HOST } from "./refusals.ts";
+import { MISDIRECTED, NO_HTTP_HANDLER, NO_MACHINE, UNKNOWN_HOST } from "./refusals.ts";
 import { Wish } from "./wish.ts";
 
 export function find(edge: Edge, exchange: Exchange): Refusal | null {
@@ -14,6 +14,8 @@ export function find(edge: Edge, exchange: Exchange): Refusal | null {
   const service = app.services.get(exchange.client.listener.servicePort);
   if (service === undefined) return NO_MACHINE;
   exchange.service = service;
+  // Its machines may speak anything: what an HTTP client says is no word of theirs.
+  if (service.policy?.tunnel === true && exchange.client.protocol !== "tcp") return NO_HTTP_HANDLER;
   const { steering } = exchange.head;
   if (steering !== null) exchange.wish = new Wish(steering);
   return null;

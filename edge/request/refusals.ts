@@ -23,6 +23,13 @@ export const NO_MACHINE = refusal(
   "Start a machine, or deploy the app with a service on this port.",
   1,
 );
+export const NO_HTTP_HANDLER = refusal(
+  503,
+  "edge.no_http_handler",
+  "PR01",
+  "The app's service on this port carries bytes and no requests.",
+  "Connect with the service's own protocol, or give the port the http handler.",
+);
 export const HELD_TOO_LONG = refusal(
   503,
   "edge.no_machine",
