@@ -37,18 +37,24 @@ export interface StreamEntries {
  * remove the write-ahead log of whatever has its name by then.
  */
 export interface ReplicaFiles {
-  /** Opens the present generation; null where there is none. Throws where it cannot be opened. */
+  /** Opens the present generation; null where there is none. Throws where SQLite cannot read its head. */
   openCurrent(): SqlDatabase | null;
   /** An empty database of the next generation; an unfinished earlier one is removed. */
   createNext(): SqlDatabase;
   /** Where the next generation's file is to be put by somebody else (a snapshot's bytes), and then opened. */
   readonly nextPath: string;
   openNext(): SqlDatabase;
-  /** The next generation becomes the present one, durably. Both may be open. @returns the earlier one's path, null if none */
+  /**
+   * The next generation becomes the present one, durably. Both may be open; a power cut may still find the earlier one
+   * until `prune` has removed it. Throws where nothing has changed. @returns the earlier one's path, null if none
+   */
   takeOver(): string | null;
   /** Keeps a damaged generation aside for whoever wants to look at it: the newest such, and no other. */
   setAside(path: string): void;
-  /** Removes generations that are neither present nor aside. */
+  /**
+   * Removes generations that are neither present nor aside, an unfinished next one too. A reader that has opened one of
+   * them and has read nothing yet will meet an error; it opens the link again.
+   */
   prune(): void;
   /** Free bytes of the file system. */
   freeBytes(): number;
