@@ -3,10 +3,11 @@
  * A batch's rows and its position are one transaction, so that a crash repeats a batch or does not, and versions make
  * the repetition harmless. See README.md here for the schema.
  */
-import { existsSync, renameSync, rmSync } from "node:fs";
+import { messageOf } from "../../control/contract/errors.ts";
 import type { StateEvent } from "../../control/contract/events.ts";
 import { TABLE_NAMES, type TableName } from "../../control/contract/rows.ts";
-import type { OpenDatabase, SqlDatabase, SqlStatement } from "../runtime/sqlite-port.ts";
+import type { SqlDatabase, SqlStatement } from "../runtime/sqlite-port.ts";
+import type { ReplicaFiles } from "./ports.ts";
 
 export const REPLICA_SCHEMA = 1;
 export const QUARANTINE_ROWS_MAX = 1_000;
@@ -159,22 +160,31 @@ export class ReplicaStore {
 }
 
 /**
- * Opens the file. One that SQLite cannot read, or that another version of Godwit wrote, is set aside as `FILE.aside`
- * and made anew: everything in it can be read again from the streams.
+ * Opens the present generation. One that SQLite cannot read, or that another version of Godwit wrote, is set aside and
+ * made anew: everything in it can be read again from the streams.
  */
-export function openReplicaStore(
-  file: string,
-  open: OpenDatabase,
-  onSetAside: (reason: string) => void,
-): ReplicaStore {
-  if (existsSync(file)) {
-    const reason = unusable(file, open);
-    if (reason !== null) {
-      setAside(file);
-      onSetAside(reason);
-    }
+export function openReplicaStore(files: ReplicaFiles, onSetAside: (reason: string) => void): ReplicaStore {
+  let reason: string | null = null;
+  try {
+    const database = files.openCurrent();
+    reason = database === null ? null : unusable(database);
+    if (database !== null && reason === null) return storeIn(database);
+    database?.close();
+  } catch (error) {
+    reason = messageOf(error);
   }
-  const database = open(file);
+  const store = storeIn(files.createNext());
+  const earlier = files.takeOver();
+  if (reason !== null) {
+    if (earlier !== null) files.setAside(earlier);
+    onSetAside(reason);
+  }
+  files.prune();
+  return store;
+}
+
+/** Makes what is missing. */
+export function storeIn(database: SqlDatabase): ReplicaStore {
   // A replica may lose its last batches in a power cut: they are in the stream, and rows and position go together.
   for (const pragma of ["journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 1000"]) {
     database.exec(`PRAGMA ${pragma}`);
@@ -194,22 +204,9 @@ export function openReplicaStore(
   return new ReplicaStore(database);
 }
 
-function unusable(file: string, open: OpenDatabase): string | null {
-  let database: SqlDatabase | null = null;
-  try {
-    database = open(file);
-    const version = Number(database.prepare("PRAGMA user_version").all()[0]?.user_version);
-    if (version !== REPLICA_SCHEMA) return `its schema is ${version}, this program's is ${REPLICA_SCHEMA}`;
-    const check = String(database.prepare("PRAGMA quick_check(1)").all()[0]?.quick_check);
-    return check === "ok" ? null : check;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  } finally {
-    database?.close();
-  }
-}
-
-export function setAside(file: string): void {
-  renameSync(file, `${file}.aside`);
-  for (const suffix of ["-wal", "-shm"]) rmSync(file + suffix, { force: true });
+function unusable(database: SqlDatabase): string | null {
+  const version = Number(database.prepare("PRAGMA user_version").all()[0]?.user_version);
+  if (version !== REPLICA_SCHEMA) return `its schema is ${version}, this program's is ${REPLICA_SCHEMA}`;
+  const check = String(database.prepare("PRAGMA quick_check(1)").all()[0]?.quick_check);
+  return check === "ok" ? null : check;
 }

@@ -14,8 +14,11 @@ import { until } from "../edge.fixture.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import { openBunDatabase } from "../runtime/sqlite-bun.ts";
 import { openNodeDatabase } from "../runtime/sqlite-node.ts";
+import { pause } from "./pause.ts";
+import { redisStreams } from "./redis-streams.ts";
 import { Replica } from "./replica.ts";
-import { openReplicaStore, type ReplicaStore } from "./replica-store.ts";
+import { FolderFiles } from "./replica-files.ts";
+import { storeIn } from "./replica-store.ts";
 
 const cleanups: (() => Promise<unknown> | void)[] = [];
 afterEach(async () => {
@@ -52,17 +55,24 @@ async function client(url: string): Promise<Redis> {
   return redis;
 }
 function follow(file: string, url: string, regions: string[] = []) {
-  const store = openReplicaStore(file, openBunDatabase, () => {});
   const seen: RowChange[] = [];
   const replica = new Replica({
-    redisUrl: url,
-    store,
+    world: {
+      streams: redisStreams(url),
+      files: new FolderFiles(file, openBunDatabase),
+      snapshots: {
+        list: () => Promise.resolve([]),
+        fetch: () => Promise.reject(new Error("there are none")),
+      },
+      nowMs: () => performance.now(),
+      wallMs: () => Date.now(),
+      random: Math.random,
+      pause,
+    },
     regions,
+    apiPublicKey: null,
     log: pino({ level: "silent" }),
     onChanges: (changes) => void seen.push(...changes),
-    nowMs: () => performance.now(),
-    wallMs: () => Date.now(),
-    random: Math.random,
   });
   replica.start();
   let stopped = false;
@@ -70,10 +80,9 @@ function follow(file: string, url: string, regions: string[] = []) {
     if (stopped) return;
     stopped = true;
     await replica.stop();
-    store.close();
   };
   cleanups.push(stop);
-  return { replica, store, seen, stop };
+  return { replica, seen, stop };
 }
 const APP = "a".repeat(20);
 function event(hostname: string, seq: number, deleted = false, more: Record<string, unknown> = {}): string {
@@ -91,7 +100,7 @@ function event(hostname: string, seq: number, deleted = false, more: Record<stri
 }
 const add = (redis: Redis, ...events: string[]) =>
   Promise.all(events.map((each) => redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(each))));
-const keys = (store: ReplicaStore) => store.rows("hostnames").map(({ key }) => key).sort();
+const keys = (replica: Replica) => replica.stored().map(({ key }) => key).sort();
 
 describe("replica", () => {
   test("resumes after a restart from where it was", async () => {
@@ -106,15 +115,15 @@ describe("replica", () => {
     const second = follow(file, server.urlOf("edge"));
     expect(second.replica.stored().length).toBe(2);
     await until(() => second.seen.length === 2);
-    expect(keys(second.store)).toEqual(["b.test", "c.test"]);
-    expect(second.store.counts().hostnames).toEqual({ rows: 2, tombstones: 1 });
+    expect(keys(second.replica)).toEqual(["b.test", "c.test"]);
+    expect(second.replica.status().tables.hostnames).toEqual({ rows: 2, tombstones: 1 });
     expect(second.replica.status().gaps).toBe(0);
   });
 
   test("a bad event is quarantined with its reason and stops nothing", async () => {
     const server = await redisServer();
     const redis = await client(server.urlOf("admin"));
-    const { replica, store, seen } = follow(join(folder(), "r.sqlite"), server.urlOf("edge"));
+    const { replica, seen } = follow(join(folder(), "r.sqlite"), server.urlOf("edge"));
     await redis.xadd(GLOBAL_STREAM, "*", "other", "field");
     await add(
       redis,
@@ -127,19 +136,19 @@ describe("replica", () => {
     const status = replica.status();
     expect(status.events_quarantined).toEqual({ not_json: 2, wrong_owner: 1 });
     expect(status.unknown_tables).toEqual({ ips: 1 });
-    expect(store.quarantined(10).map((row) => row.reason)).toContain("wrong_owner");
+    expect(status.quarantine.map((row) => row.reason)).toContain("wrong_owner");
   });
 
   test("finds the regions by their streams, one that comes later too", async () => {
     const server = await redisServer();
     const redis = await client(server.urlOf("admin"));
-    const { replica, store } = follow(join(folder(), "r.sqlite"), server.urlOf("edge"));
+    const { replica } = follow(join(folder(), "r.sqlite"), server.urlOf("edge"));
     for (const region of ["fra", "syd"]) {
       const id = `h-${region}`;
       const row = { id, region, state: "ready", cpus: 1, memory_mb: 1 };
       const json = event(id, 1, false, { owner: `worker:${id}`, table: "hosts", row });
       await redis.xadd(regionStream(region), "*", ...rawBatch(json));
-      await until(() => store.has("hosts", id));
+      await until(() => replica.has("hosts", id));
     }
     expect(Object.keys(replica.status().streams)).toContain(regionStream("syd"));
   });
@@ -180,7 +189,7 @@ describe("replica", () => {
     const third = follow(file, server.urlOf("edge"));
     await until(() => third.seen.length === 1);
     expect(third.replica.status().gaps).toBe(1);
-    expect(keys(third.store)).toEqual(["a.test", "b.test", "d.test"]);
+    expect(keys(third.replica)).toEqual(["a.test", "b.test", "d.test"]);
   });
 
   test("a file that SQLite cannot read is set aside and built anew", async () => {
@@ -206,7 +215,7 @@ for (const [name, open] of [["bun", openBunDatabase], ["node", openNodeDatabase]
       });
       fc.assert(
         fc.property(fc.array(change, { maxLength: 30 }), fc.array(fc.nat(29)), (changes, cuts) => {
-          const store = openReplicaStore(":memory:", open, () => {});
+          const store = storeIn(open(":memory:"));
           const at = [...new Set([0, ...cuts.filter((cut) => cut < changes.length), changes.length])].sort((
             a,
             b,
@@ -248,7 +257,7 @@ for (const [name, open] of [["bun", openBunDatabase], ["node", openNodeDatabase]
     });
 
     test("rows and position are one transaction", () => {
-      const store = openReplicaStore(":memory:", open, () => {});
+      const store = storeIn(open(":memory:"));
       const bad = { table: "hostnames" as const, event: { key: null } as never };
       expect(() => store.apply(GLOBAL_STREAM, "1-0", [bad], [], 1)).toThrow();
       expect(store.positions().size).toBe(0);

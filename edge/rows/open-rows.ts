@@ -1,7 +1,10 @@
 /** The row source that a configuration names. */
 import type { Logger } from "pino";
 import type { EdgeConfig } from "../../control/contract/process-config.ts";
-import { openReplicaStore } from "../replica/replica-store.ts";
+import { pause } from "../replica/pause.ts";
+import type { SnapshotSources } from "../replica/ports.ts";
+import { redisStreams } from "../replica/redis-streams.ts";
+import { FolderFiles } from "../replica/replica-files.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { GivenRows } from "./given-rows.ts";
@@ -26,20 +29,23 @@ export function openRows(config: EdgeConfig, host: RowSourceHost): RowSource {
       return new GivenRows(rows.rows);
     case "file":
       return new RowsFile({ file: rows.file, log, onChanges, nowMs });
-    case "redis": {
-      const store = openReplicaStore(rows.replica_file, runtime.openDatabase, (reason) => {
-        log.error({ file: rows.replica_file, reason }, "replica file set aside; building it anew");
-      });
+    case "redis":
       return new ReplicaRows({
-        redisUrl: rows.redis_url,
-        store,
+        world: {
+          streams: redisStreams(rows.redis_url),
+          files: new FolderFiles(rows.replica_file, runtime.openDatabase),
+          snapshots: NO_SNAPSHOTS,
+          ...{ nowMs, wallMs, random, pause },
+        },
         regions,
+        apiPublicKey: rows.api_public_key ?? null,
         log,
         onChanges,
-        nowMs,
-        wallMs,
-        random,
       });
-    }
   }
 }
+
+const NO_SNAPSHOTS: SnapshotSources = {
+  list: () => Promise.resolve([]),
+  fetch: () => Promise.reject(new Error("nobody offers snapshots")),
+};
