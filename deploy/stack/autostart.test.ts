@@ -64,6 +64,10 @@ async function door(path: string): Promise<Response> {
   return await fetch(`http://worker${path}`, { method: "POST", unix: worker.config.edge_socket! });
 }
 
+async function codeOf(answer: Response): Promise<string> {
+  return WireError.parse((await answer.json() as { error: unknown }).error).code;
+}
+
 test("a request starts its stopped machine, and is answered by it", async () => {
   const spec = worker.spec({ services: [{ ...worker.spec().services[0]!, auto_start_machines: true }] });
   await worker.call("PUT", `/v1/machines/${spec.id}`, spec);
@@ -75,6 +79,9 @@ test("a request starts its stopped machine, and is answered by it", async () => 
   await lead(hostname, spec.app_id);
   while (edge.routes.find(hostname)?.services.get(80)?.startable !== 1) await Bun.sleep(5);
   const get = () => fetch(`http://127.0.0.1:${edge.ports[0]}/nothing`, { headers: { host: hostname } });
+  // Others could serve, says this edge: then what was stopped on request a moment ago stays stopped.
+  const spared = await door(`/v1/machines/${spec.id}/start?spare=true`);
+  expect(await codeOf(spared)).toBe("machine.recently_stopped");
   const answers = await Promise.all([get(), get(), get()]);
   // busybox's own answer, and not the edge's.
   for (const answer of answers) {
@@ -91,8 +98,6 @@ test("the worker's door lets an edge do what a machine's services allow, and not
     services: [{ ...service!, auto_start_machines: false }],
   });
   await worker.call("PUT", `/v1/machines/${spec.id}`, spec);
-  const codeOf = async (answer: Response) =>
-    WireError.parse((await answer.json() as { error: unknown }).error).code;
   expect(await codeOf(await door(`/v1/machines/${spec.id}/start`))).toBe("machine.autostart_off");
   expect(await codeOf(await door(`/v1/machines/${spec.id}/stop`))).toBe("machine.autostop_off");
   expect(await codeOf(await door("/v1/machines/0123456789abcd/start"))).toBe("machine.not_found");

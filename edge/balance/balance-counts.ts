@@ -50,6 +50,7 @@ export class BalanceCounts {
       ["asked", starts?.asked ?? 0],
       ["failed", starts?.failed ?? 0],
       ["refused", starts?.refused ?? 0],
+      ["recently_stopped", starts?.spared ?? 0],
     ]);
     counter("godwit_edge_stops_count", "Idle machines to be stopped.", "outcome", () => [
       ["asked", autostop?.stopped ?? 0],

@@ -3,8 +3,9 @@
  * for a while after a failure. Pure. The row that says `started` ends it; what is kept here is thrown away then.
  */
 export interface StartState {
-  readonly kind: "asked" | "failed";
-  /** Monotonic: of an asked one, when its silence counts as a failure; of a failed one, when it may be asked again. */
+  /** `resting`: its worker has stopped it a moment ago, and starts it again only for who has no other machine. */
+  readonly kind: "asked" | "failed" | "resting";
+  /** Monotonic: of an asked one, when its silence counts as a failure; of the others, when it may be asked again. */
   readonly untilMs: number;
   /** In a row. */
   readonly failures: number;
@@ -16,9 +17,16 @@ export interface StartState {
 export const START_SILENCE_MS_MAX = 30_000;
 export const START_BACKOFF_MS_MIN = 1_000;
 export const START_BACKOFF_MS_MAX = 60_000;
+/** Before a machine that had just been stopped is asked for again where others serve. */
+export const RESTING_MS = 30_000;
 
-export function mayAsk(state: StartState | null, nowMs: number): boolean {
-  return state === null || state.untilMs <= nowMs;
+/** @param spare others serve: the start is a convenience */
+export function mayAsk(state: StartState | null, nowMs: number, spare = false): boolean {
+  return state === null || state.untilMs <= nowMs || (state.kind === "resting" && !spare);
+}
+
+export function startSpared(before: StartState | null, nowMs: number): StartState {
+  return { kind: "resting", untilMs: nowMs + RESTING_MS, failures: before?.failures ?? 0, code: null };
 }
 
 export function startAsked(before: StartState | null, nowMs: number): StartState {

@@ -2,8 +2,9 @@
  * Machines that this edge has asked its host's worker to start: at most STARTS_IN_FLIGHT_MAX calls at once, the rest in
  * line, none twice. Whoever waits for one is woken by its row, or by `onRefused`.
  */
+import { RECENTLY_STOPPED } from "../../control/contract/worker-edge-api.ts";
+import { mayAsk, startAsked, startFailed, startSpared, type StartState } from "./start-state.ts";
 import type { WorkerDoor } from "./worker-door.ts";
-import { mayAsk, startAsked, startFailed, type StartState } from "./start-state.ts";
 
 export const STARTS_IN_FLIGHT_MAX = 32;
 export const STARTS_QUEUED_MAX = 4_096;
@@ -25,12 +26,14 @@ export interface StartsOptions {
 export class Starts {
   readonly #options: StartsOptions;
   readonly #states = new Map<string, StartState>();
-  readonly #queue: string[] = [];
+  readonly #queue: { readonly machineId: string; readonly spare: boolean }[] = [];
   #inFlight = 0;
   asked = 0;
   failed = 0;
   /** Not asked for: too many were in line. */
   refused = 0;
+  /** Not started: others serve, and the worker had just stopped it. */
+  spared = 0;
 
   constructor(options: StartsOptions) {
     this.#options = options;
@@ -40,22 +43,25 @@ export class Starts {
     return this.#inFlight + this.#queue.length;
   }
 
-  /** Null where nothing is known against asking. */
-  state(machineId: string): StartState | null {
+  /** Null where nothing is known against asking. @param spare as in `ask` */
+  state(machineId: string, spare = false): StartState | null {
     const state = this.#states.get(machineId) ?? null;
-    return state !== null && mayAsk(state, this.#options.nowMs()) ? null : state;
+    return state !== null && mayAsk(state, this.#options.nowMs(), spare) ? null : state;
   }
 
-  /** @returns false where too many wait already */
-  ask(machineId: string): boolean {
+  /**
+   * @param spare others serve; the worker leaves a machine alone then that it has just stopped
+   * @returns false where too many wait already
+   */
+  ask(machineId: string, spare = false): boolean {
     const before = this.#states.get(machineId) ?? null;
-    if (!mayAsk(before, this.#options.nowMs())) return true;
+    if (!mayAsk(before, this.#options.nowMs(), spare)) return true;
     if (this.#queue.length >= STARTS_QUEUED_MAX) {
       this.refused++;
       return false;
     }
     this.#set(machineId, startAsked(before, this.#options.nowMs()));
-    this.#queue.push(machineId);
+    this.#queue.push({ machineId, spare });
     this.#next();
     return true;
   }
@@ -70,6 +76,11 @@ export class Starts {
     const { nowMs, random } = this.#options;
     this.failed++;
     this.#set(machineId, startFailed(this.#states.get(machineId) ?? null, code, nowMs(), random()));
+  }
+
+  #spare(machineId: string): void {
+    this.spared++;
+    this.#set(machineId, startSpared(this.#states.get(machineId) ?? null, this.#options.nowMs()));
   }
 
   #set(machineId: string, state: StartState): void {
@@ -89,14 +100,15 @@ export class Starts {
 
   #next(): void {
     while (this.#inFlight < STARTS_IN_FLIGHT_MAX && this.#queue.length > 0) {
-      const machineId = this.#queue.shift()!;
+      const { machineId, spare } = this.#queue.shift()!;
       this.#inFlight++;
       this.asked++;
-      void this.#options.door.call(machineId, "start").then((code) => {
+      void this.#options.door.call(machineId, spare ? "start?spare=true" : "start").then((code) => {
         this.#inFlight--;
         if (code === BUSY) this.#askSoon(machineId);
         else if (code !== null) {
-          this.#fail(machineId, code);
+          if (code === RECENTLY_STOPPED) this.#spare(machineId);
+          else this.#fail(machineId, code);
           this.#options.onRefused(machineId);
         }
         this.#next();

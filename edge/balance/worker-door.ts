@@ -14,7 +14,7 @@ export class WorkerDoor {
   }
 
   /** @returns null where the worker has taken it on, else its code, or UNREACHABLE; never rejects */
-  call(machineId: string, what: "start" | "stop"): Promise<string | null> {
+  call(machineId: string, what: "start" | "start?spare=true" | "stop"): Promise<string | null> {
     return new Promise((resolve) => {
       const call = request({
         socketPath: this.#socket,

@@ -7,7 +7,8 @@ import { pino } from "pino";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { type Edge, type EdgeOptions, startEdge } from "../edge.ts";
 import { closedPort, idOf, until } from "../edge.fixture.ts";
-import type { RowChange } from "../routes/route-table.ts";
+import { RECENTLY_STOPPED_MS } from "../../control/contract/worker-edge-api.ts";
+import { RouteTable, type RowChange } from "../routes/route-table.ts";
 import { loadRuntime } from "../runtime/runtime.ts";
 import { PeerFields } from "./peer-field.ts";
 
@@ -234,4 +235,52 @@ test("a machine that its own edge knows to be gone, stopped or dead is picked no
   expect(await response.text()).toContain("edge.instance_unavailable");
   expect(workers[1]!.balance.sendBacks.get("none") ?? 0).toBe(sends);
   await until(idle);
+});
+
+describe("a machine that was stopped a moment ago", () => {
+  const stop = () =>
+    tell([machine("host-1", upstreams[0]!.server.port!, null, { state: "stopped" })], [workers[0]!]);
+
+  test("is passed over for another one, with a body too, and its edge's log says why", async () => {
+    tell(bothMachines(null));
+    stop();
+    const before = workers[0]!.balance.sendBacks.get("recently_stopped") ?? 0;
+    for (let i = 0; i < 8; i++) {
+      expect(await (await get(first, { method: "POST", body: "hello" })).text()).toBe("host-2 hello");
+    }
+    expect(workers[0]!.balance.sendBacks.get("recently_stopped")).toBeGreaterThan(before);
+    const answer = await fetch(`http://127.0.0.1:${workers[0]!.ports.at(-1)}/`, {
+      headers: {
+        host: "a.test",
+        "godwit-peer": new PeerFields(SECRET).write({
+          machine: machineId("host-1"),
+          port: 80,
+          final: false,
+          request_id: "x",
+          fields: "",
+        }).slice(13).trim(),
+      },
+    });
+    expect(answer.headers.get("godwit-send-back")).toBe("recently_stopped");
+    expect(answer.headers.get("fly-error-code")).toBe("PM11");
+  });
+
+  test("and was stopped longer ago, is no longer called so", async () => {
+    tell(bothMachines(null));
+    stop();
+    const entry = workers[0]!.routes.machine(`host-1/${machineId("host-1")}`)!;
+    expect(workers[0]!.routes.justStopped(entry)).toBe(true);
+    const routes = new RouteTable({ region: "ams", hostId: "host-1", nowMs: () => nowMs, wallMs: () => 0 });
+    let nowMs = 0;
+    routes.apply([machine("host-1", 1, null)]);
+    const own = routes.machine(`host-1/${machineId("host-1")}`)!;
+    expect(routes.justStopped(own)).toBe(false);
+    routes.apply([machine("host-1", 1, null, { state: "stopping" })]);
+    expect(routes.justStopped(own)).toBe(true);
+    routes.apply([machine("host-1", 1, null, { state: "stopped" })]);
+    nowMs = RECENTLY_STOPPED_MS - 1;
+    expect(routes.justStopped(own)).toBe(true);
+    nowMs = RECENTLY_STOPPED_MS;
+    expect(routes.justStopped(own)).toBe(false);
+  });
 });

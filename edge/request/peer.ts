@@ -5,7 +5,7 @@
  * edge picks again without telling the client.
  *
  * There can be no loop: a peer serves its own host's machines alone and forwards to no other. After a few such returns, or
- * where the request could not be sent a second time (it has a body), the request is `final`: the peer then holds it, starts
+ * where the request could not be sent a second time (its body is large), the request is `final`: the peer then holds it, starts
  * the machine or refuses it, as an edge does that stands alone.
  */
 import type { Edge } from "../edge.ts";
@@ -19,7 +19,8 @@ import { release } from "./send.ts";
 import { struck } from "./eject.ts";
 import { Wish } from "./wish.ts";
 
-export type SendBack = NotPicked | "unreachable";
+/** `recently_stopped`: the reference's PM11. */
+export type SendBack = NotPicked | "unreachable" | "recently_stopped";
 
 /** find, for a request that another edge has sent. */
 export function findForPeer(edge: Edge, exchange: Exchange): Refusal | null {
@@ -39,8 +40,11 @@ export function findForPeer(edge: Edge, exchange: Exchange): Refusal | null {
 }
 
 /** @returns false where the request is to be answered here */
-export function sendBack(edge: Edge, exchange: Exchange, why: SendBack): boolean {
+export function sendBack(edge: Edge, exchange: Exchange, cause: SendBack): boolean {
   if (exchange.peer === null || exchange.peer.final || exchange.bodySent) return false;
+  const machine = edge.routes.machine(`${edge.hostId}/${exchange.peer.machine}`);
+  const stopped = machine !== null && edge.routes.justStopped(machine);
+  const why = stopped ? "recently_stopped" : cause;
   edge.balance.sendBacks.set(why, (edge.balance.sendBacks.get(why) ?? 0) + 1);
   respondSendBack(edge, exchange, why);
   return true;

@@ -5,6 +5,7 @@ import type { Refusal } from "../relay/refusal.ts";
 import { accept } from "./accept.ts";
 import { errorPage } from "./error-page.ts";
 import type { Exchange } from "./exchange.ts";
+import type { SendBack } from "./peer.ts";
 import { responseFields } from "./upstream-head.ts";
 
 const EMPTY = Buffer.alloc(0);
@@ -34,12 +35,14 @@ export function refuse(edge: Edge, exchange: Exchange, why: Refusal): void {
 }
 
 /** Back to the edge that sent the request, to be picked again. */
-export function respondSendBack(edge: Edge, exchange: Exchange, why: string): void {
+export function respondSendBack(edge: Edge, exchange: Exchange, why: SendBack): void {
+  const recentlyStopped = why === "recently_stopped";
   exchange.status = 503;
-  exchange.code = "edge.sent_back";
+  exchange.code = recentlyStopped ? "edge.recently_stopped" : "edge.sent_back";
   exchange.respondedMs = edge.nowMs();
   exchange.responseStarted = true;
-  exchange.client.respond(exchange, 503, `Godwit-Send-Back: ${why}\r\n`, EMPTY);
+  const family = recentlyStopped ? "Fly-Error-Code: PM11\r\n" : "";
+  exchange.client.respond(exchange, 503, `Godwit-Send-Back: ${why}\r\n${family}`, EMPTY);
 }
 
 /** Sends what one of the edge's own pages returned. */

@@ -26,6 +26,8 @@ let worker: Edge, front: Edge;
 const calls: string[] = [];
 let onStart: (id: string) => Response;
 let onStop: (id: string) => Response;
+/** Null: as a start. */
+let onSpare: ((id: string) => Response) | null = null;
 let held: (() => void)[] = [];
 
 beforeAll(async () => {
@@ -41,10 +43,11 @@ beforeAll(async () => {
     Bun.serve({
       unix: socket,
       fetch(request) {
-        const [, id, what] = new URL(request.url).pathname.match(
-          /^\/v1\/machines\/([0-9a-f]{14})\/(start|stop)$/,
-        )!;
-        calls.push(`${what} ${id}`);
+        const { pathname, search } = new URL(request.url);
+        const [, id, what] = pathname.match(/^\/v1\/machines\/([0-9a-f]{14})\/(start|stop)$/)!;
+        const spare = search === "?spare=true";
+        calls.push(`${spare ? "spare" : what} ${id}`);
+        if (spare && onSpare !== null) return onSpare(id!);
         return what === "start" ? onStart(id!) : onStop(id!);
       },
     });
@@ -100,6 +103,7 @@ afterAll(async () => {
 beforeEach(() => {
   calls.length = 0;
   for (const id of [ONE, TWO]) tell(id, null);
+  onSpare = null;
   onStop = (id) => Response.json(EdgeMachine.parse({ id, state: "stopping" }));
   onStart = (id) => {
     tell(id, "starting");
@@ -193,12 +197,36 @@ test("a machine above its soft limit has another one started beside it, without 
   expect(calls).toEqual([]);
   const second = get(worker, "/held");
   await until(() => held.length === 2 && calls.length > 0);
-  expect(calls).toEqual([`start ${four}`]);
+  expect(calls).toEqual([`spare ${four}`]);
   for (const release of held) release();
   held = [];
   expect((await first).status).toBe(200);
   expect((await second).status).toBe(200);
   for (const id of [three, four]) tell(id, null);
+});
+
+test("a machine that was just stopped is started again only where no other can serve", async () => {
+  const [busy, rested] = [idOf("busy", 14), idOf("rested", 14)];
+  tell(busy, "started");
+  tell(rested, "stopped");
+  const before = worker.starts!.spared;
+  onSpare = refuse("machine.recently_stopped");
+  const first = get(worker, "/held");
+  await until(() => held.length === 1);
+  const second = get(worker, "/held");
+  await until(() => held.length === 2 && worker.starts!.spared === before + 1);
+  const third = get(worker, "/held");
+  await until(() => held.length === 3);
+  // Not asked a second time, and nobody waited for it.
+  expect(calls).toEqual([`spare ${rested}`]);
+  for (const release of held) release();
+  held = [];
+  for (const each of [first, second, third]) expect((await each).status).toBe(200);
+  // Now it is the only one.
+  tell(busy, null);
+  expect((await get(worker)).status).toBe(200);
+  expect(calls).toEqual([`spare ${rested}`, `start ${rested}`]);
+  tell(rested, null);
 });
 
 test("a pass stops an idle machine, and a request that comes meanwhile brings it back", async () => {

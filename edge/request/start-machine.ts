@@ -37,15 +37,18 @@ export function starterOf(
   return edge.starts !== null && machine.hostId === edge.hostId ? "worker" : null;
 }
 
-/** All machines that run are above their soft limits: one more is started, if one of this host may be. */
+/**
+ * All machines that run are above their soft limits: one more is started, if one of this host may be. One that was stopped
+ * in the last minutes stays so as long as others serve (the reference's PM11): a peak that passes wakes nobody twice.
+ */
 export function startAnother(edge: Edge, exchange: Exchange): void {
   const { starts } = edge;
   if (starts === null || exchange.service!.starting > 0) return;
   for (const machine of startable(edge, exchange)) {
     if (machine.hostId !== edge.hostId) continue;
-    const state = starts.state(machine.id);
-    if (state?.kind === "failed") continue;
-    if (state === null) starts.ask(machine.id);
+    const state = starts.state(machine.id, true);
+    if (state !== null && state.kind !== "asked") continue;
+    if (state === null) starts.ask(machine.id, true);
     return;
   }
 }

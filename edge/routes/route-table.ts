@@ -12,6 +12,7 @@ import type {
   HostRow,
   MachineRow,
 } from "../../control/contract/rows.ts";
+import { RECENTLY_STOPPED_MS } from "../../control/contract/worker-edge-api.ts";
 import { RegionDistances } from "../balance/region-distance.ts";
 import { backPoolOf } from "../http2/back-pool.ts";
 import type { PolicyDependencies } from "../policy/policy.ts";
@@ -62,6 +63,8 @@ export class RouteTable {
   readonly #hosts = new Map<string, PeerHost>();
   /** Machines of the host that this edge stands on. */
   readonly ownMachines = new Set<MachineEntry>();
+  /** When those of them came to rest that did so before our eyes; monotonic. */
+  readonly #restedMs = new WeakMap<MachineEntry, number>();
   readonly #shapes = new ServiceShapes();
   /** Names of regions, hosts and states, one string each. */
   readonly #names = new Map<string, string>();
@@ -223,7 +226,11 @@ export class RouteTable {
     machine.shape = shape;
     machine.region = this.#name(row.region);
     const wasStarting = machine.state === "starting";
+    const wasAtRest = before === undefined || machine.startable;
     machine.state = this.#name(row.state) as MachineState;
+    if (!wasAtRest && machine.startable && this.ownMachines.has(machine)) {
+      this.#restedMs.set(machine, this.#options.nowMs());
+    }
     if (machine.state === "started" && !wasStarted) this.#options.onStart?.(machine, true);
     else if (wasStarting && machine.state !== "starting") this.#options.onStart?.(machine, false);
     machine.cordoned = row.cordoned;
@@ -279,6 +286,13 @@ export class RouteTable {
     const { startedAtMs } = machine;
     const ageMs = !wasStarted || startedAtMs === null ? 0 : this.#options.wallMs() - startedAtMs;
     return this.#options.nowMs() + START_GRACE_MS - Math.max(0, ageMs);
+  }
+
+  /** A machine of this edge's host is coming to rest, or did a moment ago: who sent a request for it did not know that. */
+  justStopped(machine: MachineEntry): boolean {
+    if (machine.leaving || machine.state === "stopping" || machine.state === "suspending") return true;
+    const restedMs = machine.startable ? this.#restedMs.get(machine) : undefined;
+    return restedMs !== undefined && this.#options.nowMs() - restedMs < RECENTLY_STOPPED_MS;
   }
 
   /** Whoever waits for a machine of the same app looks again. */

@@ -3,11 +3,13 @@ import { Hono } from "hono";
 import { GodwitError } from "../../contract/errors.ts";
 import type { MachineView, Service } from "../../contract/machine.ts";
 import { MachineId } from "../../contract/names.ts";
-import type { EdgeMachine } from "../../contract/worker-edge-api.ts";
+import { type EdgeMachine, RECENTLY_STOPPED } from "../../contract/worker-edge-api.ts";
+import { recentlyStopped } from "../../machine/recently-stopped.ts";
 import type { Requests } from "../requests.ts";
 import { statusOf, toGodwitError } from "./errors.ts";
 
-export function edgeApp(requests: Requests): Hono {
+/** @param nowMs wall clock */
+export function edgeApp(requests: Requests, nowMs: () => number = Date.now): Hono {
   const app = new Hono();
   app.post("/v1/machines/:id/start", (c) => {
     const machine = allowed(
@@ -15,6 +17,9 @@ export function edgeApp(requests: Requests): Hono {
       "start",
       (service) => service.auto_start_machines !== false,
     );
+    if (c.req.query("spare") === "true" && recentlyStopped(machine, nowMs())) {
+      throw justStopped(machine.id);
+    }
     return c.json(answer(requests.start(machine.id)));
   });
   app.post("/v1/machines/:id/stop", (c) => {
@@ -51,6 +56,14 @@ function allowed(
     what === "start" ? "machine.autostart_off" : "machine.autostop_off",
     `Cannot ${what} machine ${machine.id} for an edge: none of its services allows it`,
     { fault: "app", hint: `set auto_${what}_machines for one of its services` },
+  );
+}
+
+function justStopped(id: string): GodwitError {
+  return new GodwitError(
+    RECENTLY_STOPPED,
+    `Cannot start machine ${id} to spare others: it was stopped a moment ago`,
+    { fault: "client", retryable: true, hint: "ask without `spare` where no other machine can serve" },
   );
 }
 
