@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
 import { AutostopPass } from "./balance/autostop-pass.ts";
 import { BalanceCounts } from "./balance/balance-counts.ts";
+import { PeerDoor, type PeerDoorway } from "./balance/peer-door.ts";
 import { Starts } from "./balance/starts.ts";
 import { WorkerDoor } from "./balance/worker-door.ts";
 import { adminPages } from "./admin/admin-pages.ts";
@@ -105,6 +106,8 @@ export class Edge {
   peers: PeerFields | null = null;
   /** Machines that this edge has asked for; null where there is no worker beside it. */
   readonly starts: Starts | null;
+  /** Machines that edges of other hosts have been asked for; null where there is no fleet. */
+  readonly peerStarts: Starts<PeerDoorway> | null;
   /** Stops idle machines of this host; null where there is no worker beside it. */
   readonly autostop: AutostopPass | null;
   #rows: RowSource | null = null;
@@ -145,6 +148,22 @@ export class Edge {
       onRefused: (machineId) => this.routes.wake(`${this.hostId}/${machineId}`),
     });
     this.starts = starts;
+    const peerStarts = config.peers === undefined ? null : new Starts<PeerDoorway>({
+      door: new PeerDoor((machine, port) =>
+        this.peers?.value({
+          machine,
+          port,
+          final: true,
+          start: true,
+          request_id: this.requestIds.next(this.wallMs()),
+          fields: "",
+        }) ?? null
+      ),
+      nowMs: this.nowMs,
+      random: this.random,
+      onRefused: (machineId, { host }) => this.routes.wake(`${host}/${machineId}`),
+    });
+    this.peerStarts = peerStarts;
     // One of several workers does not see the others' connections, so it must take no machine for idle.
     const stops = options.sharedPorts !== true;
     this.autostop = !stops || config.worker_socket === undefined || config.host_id === undefined
@@ -160,7 +179,12 @@ export class Edge {
       region: config.region,
       hostId: this.hostId,
       usesPeers: config.peers !== undefined,
-      ...(starts === null ? {} : { onStart: ({ id }, started) => starts.rowSaid(id, started) }),
+      ...(starts === null && peerStarts === null ? {} : {
+        onStart: ({ id }, started) => {
+          starts?.rowSaid(id, started);
+          peerStarts?.rowSaid(id, started);
+        },
+      }),
       nowMs: this.nowMs,
       wallMs: this.wallMs,
       policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
@@ -205,7 +229,7 @@ export class Edge {
       replica: () => this.#replicaCounts(),
       policies: this.policyCounts,
     });
-    this.balance.register(this.metrics.registry, this.starts, this.autostop);
+    this.balance.register(this.metrics.registry, this.starts, this.peerStarts, this.autostop);
     this.replays.register(this.metrics.registry);
     this.tls = new TlsFront({
       config: config.tls ?? {},

@@ -1,6 +1,7 @@
 /** What balancing counts, and the metrics made of it when somebody asks. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { AutostopPass } from "./autostop-pass.ts";
+import type { PeerDoorway } from "./peer-door.ts";
 import type { Starts } from "./starts.ts";
 import type { Backend } from "../routes/backend.ts";
 
@@ -22,7 +23,15 @@ export class BalanceCounts {
   /** Machines passed over now. */
   readonly ejected = new Set<Backend>();
 
-  register(registry: Registry, starts: Starts | null, autostop: AutostopPass | null): void {
+  register(
+    registry: Registry,
+    own: Starts | null,
+    peers: Starts<PeerDoorway> | null,
+    autostop: AutostopPass | null,
+  ): void {
+    const starts = [own, peers].filter((each) => each !== null);
+    const sum = (of: (each: Starts | Starts<PeerDoorway>) => number) =>
+      starts.reduce((all, each) => all + of(each), 0);
     const registers = [registry];
     const counter = (name: string, help: string, label: string, read: () => Iterable<[string, number]>) =>
       new Counter({
@@ -45,12 +54,12 @@ export class BalanceCounts {
         },
       });
     gauge("godwit_edge_waiting", "Requests that wait for a machine.", () => this.waiting);
-    gauge("godwit_edge_starts_pending", "Machines in line to be started.", () => starts?.pending ?? 0);
+    gauge("godwit_edge_starts_pending", "Machines in line to be started.", () => sum((each) => each.pending));
     counter("godwit_edge_starts_count", "Machines to be started on demand.", "outcome", () => [
-      ["asked", starts?.asked ?? 0],
-      ["failed", starts?.failed ?? 0],
-      ["refused", starts?.refused ?? 0],
-      ["recently_stopped", starts?.spared ?? 0],
+      ["asked", sum((each) => each.asked)],
+      ["failed", sum((each) => each.failed)],
+      ["refused", sum((each) => each.refused)],
+      ["recently_stopped", sum((each) => each.spared)],
     ]);
     counter("godwit_edge_stops_count", "Idle machines to be stopped.", "outcome", () => [
       ["asked", autostop?.stopped ?? 0],

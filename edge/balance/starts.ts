@@ -1,10 +1,9 @@
 /**
- * Machines that this edge has asked its host's worker to start: at most STARTS_IN_FLIGHT_MAX calls at once, the rest in
+ * Machines that this edge has asked its host's worker, or the edges of other hosts, to start: at most STARTS_IN_FLIGHT_MAX calls at once, the rest in
  * line, none twice. Whoever waits for one is woken by its row, or by `onRefused`.
  */
 import { RECENTLY_STOPPED } from "../../control/contract/worker-edge-api.ts";
 import { mayAsk, startAsked, startFailed, startSpared, type StartState } from "./start-state.ts";
-import type { WorkerDoor } from "./worker-door.ts";
 
 export const STARTS_IN_FLIGHT_MAX = 32;
 export const STARTS_QUEUED_MAX = 4_096;
@@ -15,18 +14,25 @@ export const STARTS_REMEMBERED_MAX = 16_384;
 export const BUSY_WAIT_MS = 250;
 const BUSY = "machine.busy";
 
-export interface StartsOptions {
-  readonly door: WorkerDoor;
+/** Who is asked. */
+export interface StartDoor<Via> {
+  /** @returns null where the start has been taken on, else a code; never rejects */
+  call(machineId: string, what: "start" | "start?spare=true", via: Via): Promise<string | null>;
+}
+
+export interface StartsOptions<Via> {
+  readonly door: StartDoor<Via>;
   readonly nowMs: () => number;
   readonly random: () => number;
   /** A call came to nothing: whoever waits is to look again. */
-  readonly onRefused: (machineId: string) => void;
+  readonly onRefused: (machineId: string, via: Via) => void;
 }
 
-export class Starts {
-  readonly #options: StartsOptions;
+/** @typeParam Via what the door needs to know besides the machine */
+export class Starts<Via = null> {
+  readonly #options: StartsOptions<Via>;
   readonly #states = new Map<string, StartState>();
-  readonly #queue: { readonly machineId: string; readonly spare: boolean }[] = [];
+  readonly #queue: { readonly machineId: string; readonly spare: boolean; readonly via: Via }[] = [];
   #inFlight = 0;
   asked = 0;
   failed = 0;
@@ -35,7 +41,7 @@ export class Starts {
   /** Not started: others serve, and the worker had just stopped it. */
   spared = 0;
 
-  constructor(options: StartsOptions) {
+  constructor(options: StartsOptions<Via>) {
     this.#options = options;
   }
 
@@ -53,7 +59,7 @@ export class Starts {
    * @param spare others serve; the worker leaves a machine alone then that it has just stopped
    * @returns false where too many wait already
    */
-  ask(machineId: string, spare = false): boolean {
+  ask(machineId: string, via: Via, spare = false): boolean {
     const before = this.#states.get(machineId) ?? null;
     if (!mayAsk(before, this.#options.nowMs(), spare)) return true;
     if (this.#queue.length >= STARTS_QUEUED_MAX) {
@@ -61,7 +67,7 @@ export class Starts {
       return false;
     }
     this.#set(machineId, startAsked(before, this.#options.nowMs()));
-    this.#queue.push({ machineId, spare });
+    this.#queue.push({ machineId, spare, via });
     this.#next();
     return true;
   }
@@ -91,25 +97,25 @@ export class Starts {
   }
 
   /** It is about to come to rest; its row may not have said so yet. */
-  #askSoon(machineId: string): void {
+  #askSoon(machineId: string, via: Via): void {
     setTimeout(() => {
       this.#states.delete(machineId);
-      this.#options.onRefused(machineId);
+      this.#options.onRefused(machineId, via);
     }, BUSY_WAIT_MS);
   }
 
   #next(): void {
     while (this.#inFlight < STARTS_IN_FLIGHT_MAX && this.#queue.length > 0) {
-      const { machineId, spare } = this.#queue.shift()!;
+      const { machineId, spare, via } = this.#queue.shift()!;
       this.#inFlight++;
       this.asked++;
-      void this.#options.door.call(machineId, spare ? "start?spare=true" : "start").then((code) => {
+      void this.#options.door.call(machineId, spare ? "start?spare=true" : "start", via).then((code) => {
         this.#inFlight--;
-        if (code === BUSY) this.#askSoon(machineId);
+        if (code === BUSY) this.#askSoon(machineId, via);
         else if (code !== null) {
           if (code === RECENTLY_STOPPED) this.#spare(machineId);
           else this.#fail(machineId, code);
-          this.#options.onRefused(machineId);
+          this.#options.onRefused(machineId, via);
         }
         this.#next();
       });

@@ -17,6 +17,8 @@ export const PeerRequest = z.object({
   port: Port,
   /** The first edge cannot pick again: answer, hold or start the machine here. */
   final: z.boolean(),
+  /** There is no request: the machine is to be started, for a connection that will come to it straight. */
+  start: z.literal(true).optional(),
   request_id: z.string().regex(/^[0-9A-Za-z-]{1,64}$/),
   /** Lines with CR LF that the machine gets after those of the client. */
   fields: z.string().max(16_384).regex(/^(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/),
@@ -34,7 +36,10 @@ export class PeerFields {
 
   /** @returns the line, with CR LF */
   write(request: PeerRequest): string {
-    return `Godwit-Peer: ${this.#token} ${Buffer.from(JSON.stringify(request)).toString("base64url")}\r\n`;
+    return `Godwit-Peer: ${this.value(request)}\r\n`;
+  }
+  value(request: PeerRequest): string {
+    return `${this.#token} ${Buffer.from(JSON.stringify(request)).toString("base64url")}`;
   }
 
   /** @returns null for what no edge of this fleet has written */

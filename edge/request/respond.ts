@@ -45,6 +45,14 @@ export function respondSendBack(edge: Edge, exchange: Exchange, why: SendBack): 
   exchange.client.respond(exchange, 503, `Godwit-Send-Back: ${why}\r\n${family}`, EMPTY);
 }
 
+/** To an edge that asked for a start: it is under way, or was not needed. */
+export function respondAccepted(edge: Edge, exchange: Exchange): void {
+  exchange.status = 202;
+  exchange.respondedMs = edge.nowMs();
+  exchange.responseStarted = true;
+  exchange.client.respond(exchange, 202, "", EMPTY);
+}
+
 /** Sends what one of the edge's own pages returned. */
 export function answer(edge: Edge, exchange: Exchange, own: Response | Promise<Response>): void {
   Promise.resolve(own).then(async (response) => {

@@ -24,7 +24,7 @@ import { afterSendBack, findForPeer, sendBack } from "./peer.ts";
 import { pick, pickWished } from "./pick.ts";
 import { answer, refuse } from "./respond.ts";
 import { afterFailure, release, send, unreachable } from "./send.ts";
-import { startAnother, startMachine } from "./start-machine.ts";
+import { startAnother, startForPeer, startMachine } from "./start-machine.ts";
 import { tally } from "./tally.ts";
 
 export function serve(edge: Edge, exchange: Exchange): void {
@@ -62,6 +62,7 @@ function admitLater(edge: Edge, exchange: Exchange, verdict: Promise<Refusal | n
 function serveForPeer(edge: Edge, exchange: Exchange): void {
   const refusal = findForPeer(edge, exchange);
   if (refusal === null) applyLimits(exchange);
+  if (exchange.peer?.start === true) return startForPeer(edge, exchange, refusal);
   if (refusal === null) dispatch(edge, exchange);
   else if (!sendBack(edge, exchange, "none")) refuse(edge, exchange, refusal);
 }

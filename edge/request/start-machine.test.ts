@@ -11,7 +11,7 @@ import type { Service } from "../../control/contract/machine.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { EdgeMachine } from "../../control/contract/worker-edge-api.ts";
 import { type Edge, startEdge } from "../edge.ts";
-import { idOf, until } from "../edge.fixture.ts";
+import { idOf, RawClient, until } from "../edge.fixture.ts";
 import { loadRuntime } from "../runtime/runtime.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-starts-"));
@@ -66,7 +66,10 @@ beforeAll(async () => {
     });
     return {
       ...parsed,
-      listeners: [{ ...parsed.listeners[0]!, port: 0 }],
+      listeners: [
+        { ...parsed.listeners[0]!, port: 0 },
+        { ...parsed.listeners[0]!, port: 0, app: "a.test" },
+      ],
       peers: {
         secret_file: secretFile,
         listen: "host_id" in fields ? { address: "127.0.0.1", port: 0 } : null,
@@ -185,6 +188,37 @@ describe("a request for a stopped machine", () => {
     const texts = await Promise.all(Array.from({ length: 20 }, () => get(front).then((r) => r.text())));
     expect(new Set(texts)).toEqual(new Set(["here"]));
     expect(calls).toEqual([`start ${ONE}`]);
+  });
+});
+
+describe("bytes without requests, for a machine of another host", () => {
+  const say = async () => {
+    const client = await RawClient.open(front.ports[1]!);
+    client.send("GET / HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n");
+    const text = await client.end();
+    client.close();
+    return text;
+  };
+
+  test("wait until that host's edge has had it started, once for all", async () => {
+    tell(ONE, "stopped");
+    const texts = await Promise.all(Array.from({ length: 20 }, say));
+    for (const text of texts) expect(text).toEndWith("here");
+    expect(calls).toEqual([`start ${ONE}`]);
+    expect(front.peerStarts!.asked).toBe(1);
+  });
+
+  test("end with nothing said where it cannot be started, and the next ones at once", async () => {
+    const id = idOf("full", 14);
+    tell(id, "stopped");
+    onStart = refuse("place.no_capacity");
+    // The peer's edge has been told before this one asks.
+    expect((await get(worker)).status).toBe(503);
+    expect(await say()).toBe("");
+    expect(await say()).toBe("");
+    expect(calls).toEqual([`start ${id}`]);
+    expect(front.peerStarts!.state(id)).toMatchObject({ kind: "failed", code: "edge.start_no_capacity" });
+    tell(id, null);
   });
 });
 

@@ -1,9 +1,10 @@
 /**
  * start: nobody runs who could take the request, but a stopped or suspended machine may be started for it. The nearest
  * one is, once for however many wait; a machine of another host is started by that host's edge, which gets the request
- * (`peer.ts`). The same is done, without waiting, where all that run are above their soft limits.
+ * (`peer.ts`). What goes to machines straight, bytes without requests, waits here until that edge has had it started. The
+ * same is done, without waiting, where all that run are above their soft limits.
  */
-import { UNREACHABLE } from "../balance/worker-door.ts";
+import { UNREACHABLE } from "../balance/door-answer.ts";
 import type { Edge } from "../edge.ts";
 import type { Refusal } from "../relay/refusal.ts";
 import { Backend } from "../routes/backend.ts";
@@ -11,7 +12,9 @@ import type { PeerHost } from "../routes/backend.ts";
 import type { MachineEntry } from "../routes/machine-entry.ts";
 import type { Exchange } from "./exchange.ts";
 import { noMachine } from "./no-machine.ts";
+import { pickWished } from "./pick.ts";
 import { START_FAILED, START_NO_CAPACITY, TOO_MANY_WAITING, WORKER_UNREACHABLE } from "./refusals.ts";
+import { refuse, respondAccepted } from "./respond.ts";
 
 /** @returns a refusal; `starting`, to be waited for; or where to send the request so that its machine is started there */
 export function startMachine(edge: Edge, exchange: Exchange): Refusal | "starting" | Backend {
@@ -19,10 +22,17 @@ export function startMachine(edge: Edge, exchange: Exchange): Refusal | "startin
   for (const machine of startable(edge, exchange)) {
     const by = starterOf(edge, machine);
     if (by === null) continue;
-    if (by !== "worker") return throughPeer(machine, exchange.service!.port, by);
-    const state = edge.starts!.state(machine.id);
-    if (state?.kind === "failed") failed ??= state.code;
-    else return edge.starts!.ask(machine.id) ? "starting" : TOO_MANY_WAITING;
+    const { port } = exchange.service!;
+    if (by !== "worker" && !exchange.dedicated) return throughPeer(machine, port, by);
+    const state = (by === "worker" ? edge.starts! : edge.peerStarts!).state(machine.id);
+    if (state?.kind === "failed") {
+      failed ??= state.code;
+      continue;
+    }
+    const asked = by === "worker"
+      ? edge.starts!.ask(machine.id, null)
+      : edge.peerStarts!.ask(machine.id, { host: machine.hostId, target: by.target!, port });
+    return asked ? "starting" : TOO_MANY_WAITING;
   }
   return failed === null ? noMachine(exchange, "none") : refusalOf(failed);
 }
@@ -48,7 +58,7 @@ export function startAnother(edge: Edge, exchange: Exchange): void {
     if (machine.hostId !== edge.hostId) continue;
     const state = starts.state(machine.id, true);
     if (state !== null && state.kind !== "asked") continue;
-    if (state === null) starts.ask(machine.id, true);
+    if (state === null) starts.ask(machine.id, null, true);
     return;
   }
 }
@@ -75,6 +85,16 @@ export function startable(
   });
 }
 
+/** Another edge has a connection for the machine that cannot come by way of this one: it needs the machine started. */
+export function startForPeer(edge: Edge, exchange: Exchange, refusal: Refusal | null): void {
+  const found = refusal ?? pickWished(exchange.service!, exchange.wish!, edge.routes.distances, edge.nowMs());
+  const started = found === "stopped" ? startMachine(edge, exchange) : found;
+  if (started instanceof Backend || started === "starting" || started === "full") {
+    return respondAccepted(edge, exchange);
+  }
+  refuse(edge, exchange, typeof started === "string" ? noMachine(exchange, started) : started);
+}
+
 /** Stands for a machine that does not run yet, for this request alone. */
 function throughPeer(machine: MachineEntry, port: number, peer: Backend["peer"]): Backend {
   const internalPort = machine.serviceAt(port)!.internal_port;
@@ -84,6 +104,8 @@ function throughPeer(machine: MachineEntry, port: number, peer: Backend["peer"])
 }
 
 function refusalOf(code: string): Refusal {
-  if (code === UNREACHABLE) return WORKER_UNREACHABLE;
-  return code === "place.no_capacity" ? START_NO_CAPACITY : START_FAILED;
+  if (code === UNREACHABLE || code === WORKER_UNREACHABLE.code) return WORKER_UNREACHABLE;
+  // The worker's word for it, and another edge's.
+  const full = code === "place.no_capacity" || code === START_NO_CAPACITY.code;
+  return full ? START_NO_CAPACITY : START_FAILED;
 }
