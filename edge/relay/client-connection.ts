@@ -207,17 +207,28 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     this.#stash = this.#stash === null ? bytes : Buffer.concat([this.#stash, bytes]);
   }
 
+  /** The last of a read, given to the machine's half and to nobody else. */
+  #given: Buffer | null = null;
+
   /** @returns the body's bytes that are here already; null where there are none */
   takeBody(exchange: Exchange): Buffer | null {
     this.#body.bytesMax = exchange.limits.bodyBytesMax;
     if (exchange.requestDone || this.#stash === null) return null;
     const bytes = this.#stash;
     this.#stash = null;
-    return this.#readBody(exchange, bytes);
+    const piece = this.#readBody(exchange, bytes);
+    if (this.#stash === null) this.#given = piece;
+    return piece;
   }
 
   /** The machine's connection stands; from now on the body flows. */
   bodyMayFlow(exchange: Exchange): void {
+    const { upstream, kept } = exchange;
+    const given = this.#given;
+    this.#given = null;
+    // A whole read may be kept as it is; of a part the keeper has a copy.
+    const keptAsItIs = kept !== null && !kept.lost && given?.byteOffset === 0;
+    if (given !== null && upstream?.tookAll === true && !keptAsItIs) this.#context.sockets.spent(given);
     if (!exchange.requestDone) {
       const nowMs = this.#context.nowMs();
       this.deadlineMs = nowMs + exchange.limits.bodyIdleMsMax;
@@ -256,7 +267,11 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
       this.#pace?.moved(piece.length);
       if (this.#tooSlow(nowMs)) return this.onDeadline();
     }
-    exchange.upstream?.sendBody(piece);
+    const { upstream, kept } = exchange;
+    upstream?.sendBody(piece);
+    if (piece === bytes && upstream?.tookAll === true && (kept === null || kept.lost)) {
+      this.#context.sockets.spent(bytes);
+    }
   }
 
   #tooSlow(nowMs: number): boolean {
@@ -267,6 +282,7 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   #tunnelData(exchange: Exchange, bytes: Buffer): void {
     exchange.bytesIn += bytes.length;
     exchange.upstream?.sendBody(bytes);
+    if (exchange.upstream?.tookAll === true) this.#context.sockets.spent(bytes);
   }
 
   #updateReading(): void {
@@ -309,6 +325,10 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
   /** May the connection serve another request after this one's response? */
   mayKeep(exchange: Exchange): boolean {
     return exchange.head.keepAlive && exchange.requestDone && !this.#context.draining && !this.#halfClosed;
+  }
+
+  get tookAll(): boolean {
+    return this.outbox.empty;
   }
 
   interim(exchange: Exchange, head: ResponseHead): void {

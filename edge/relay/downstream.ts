@@ -17,6 +17,8 @@ export interface ResponseSink {
    * @returns false: no more before `Upstream.clientDrained()`
    */
   body(exchange: Exchange, bytes: Buffer, from: number, to: number): boolean;
+  /** Nothing of what `body` was given is referred to any more; absent where that is not known. */
+  readonly tookAll?: boolean;
   /** The body's last byte has been given. */
   endResponse(exchange: Exchange): void;
   /** The response has begun and will not be finished. */
@@ -71,6 +73,8 @@ export interface Upstream {
   readonly begun: boolean;
   /** What was given has not all been taken: the client's half stops reading until `upstreamDrained()`. */
   readonly blocked: boolean;
+  /** Nothing of what `sendBody` was given is referred to any more; absent where that is not known. */
+  readonly tookAll?: boolean;
   /** Bytes of the request's body, in its head's framing, or of a tunnel. */
   sendBody(bytes: Buffer): void;
   /** The client will send no more through the tunnel. */

@@ -48,6 +48,10 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     return !this.outbox.empty;
   }
 
+  get tookAll(): boolean {
+    return this.outbox.empty;
+  }
+
   get usable(): boolean {
     return !this.#closed && !this.#ended && this.#socket !== null && this.#target === this.backend.target;
   }
@@ -180,9 +184,12 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     );
     const end = this.#body.feed(bytes, at);
     if (this.#body.invalid) return this.#fail("bad_response", "a chunk is not valid");
-    const flowing = exchange.sink.body(exchange, bytes, at, end);
+    const { sink } = exchange;
+    const bytesLeft = end < bytes.length;
+    const flowing = sink.body(exchange, bytes, at, end);
+    if (sink.tookAll === true) this.#context.sockets.spent(bytes);
     if (this.#exchange !== exchange) return;
-    if (this.#body.done) this.#done(exchange, end < bytes.length);
+    if (this.#body.done) this.#done(exchange, bytesLeft);
     else if (!flowing) this.#pause();
   }
 
@@ -216,6 +223,7 @@ export class UpstreamConnection implements Upstream, SocketEvents, Timed {
     exchange.bytesOut += bytes.length;
     this.deadlineMs = this.#context.nowMs() + exchange.limits.tunnelIdleMsMax;
     if (!exchange.client.tunnelBytes(exchange, bytes)) this.#pause();
+    if (exchange.client.tookAll === true) this.#context.sockets.spent(bytes);
   }
 
   #pause(): void {

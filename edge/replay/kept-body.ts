@@ -47,9 +47,13 @@ export class KeptBody {
     return this.#pieces[0] ?? null;
   }
 
-  /** It is not needed any more, or cannot be kept. */
-  drop(): void {
+  /**
+   * It is not needed any more, or cannot be kept.
+   * @param spent called for what nobody else refers to; null where somebody might
+   */
+  drop(spent: ((bytes: Buffer) => void) | null = null): void {
     this.lost = true;
+    if (spent !== null) this.#pieces.forEach(spent);
     this.#all.bytes -= this.#bytes;
     this.#bytes = 0;
     this.#pieces = [];

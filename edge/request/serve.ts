@@ -128,7 +128,7 @@ export function received(edge: Edge, exchange: Exchange, head: ResponseHead): ((
     });
     if (asked !== "no") return asked;
   }
-  exchange.kept?.drop();
+  exchange.kept?.drop(exchange.upstream?.tookAll === true ? edge.relay.sockets.spent : null);
   const policy = exchange.service!.policy;
   // The edge in front has the policies.
   if (policy !== null && exchange.peer === null) editResponse(edge, exchange, head, policy);

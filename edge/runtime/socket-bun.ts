@@ -211,8 +211,22 @@ function sharedPort(shared: boolean): object {
   return shared ? { reusePort: true } : {};
 }
 
+/** Below this a read lives in the collector's own heap, and to detach it costs more than it saves. */
+const SPENT_BYTES_MIN = 2_048;
+
 export const bunSockets: SocketPort = {
   name: "bun",
+  /**
+   * Left to the collector, tens of megabytes of reads are in circulation, all the more the larger the heap is, and the
+   * allocator gives their pages to the kernel and faults them in again: with 100,000 hosts in the table that was a third
+   * of what a proxied response of 64 KB costs. Detached, the same few pages are used again and stay in the cache.
+   */
+  spent(bytes) {
+    const memory = bytes.buffer as ArrayBuffer;
+    if (memory.byteLength < SPENT_BYTES_MIN) return;
+    // A read's memory ends where its bytes end; anything else is somebody else's, or a pool.
+    if (bytes.byteOffset + bytes.length === memory.byteLength) memory.transfer(0);
+  },
   listen({ address, port, shared = false }, accept) {
     const server = Bun.listen<Connection>({
       hostname: address,

@@ -152,6 +152,7 @@ class Connection implements Socket {
 
 export const nodeSockets: SocketPort = {
   name: "node",
+  spent() {}, // node:net may use a read's memory for others
   listen({ address, port, shared = false }, accept) {
     return new Promise((resolve, reject) => {
       const server = createServer({ allowHalfOpen: true }, (net) => {

@@ -98,4 +98,9 @@ export interface SocketPort {
   readonly name: string;
   listen(options: ListenOptions, accept: () => SocketEvents): Promise<Listener>;
   connect(options: ConnectOptions, events: SocketEvents): void;
+  /**
+   * What `onData` brought is not needed any more: its memory may be used again at once. Nothing may refer to `bytes`, nor
+   * to another part of the same read.
+   */
+  spent(bytes: Buffer): void;
 }
