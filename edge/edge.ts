@@ -46,9 +46,6 @@ import type { Listener, SocketEvents } from "./runtime/socket-port.ts";
 /** How long running requests may take to finish once the edge stops. */
 export const DRAIN_MS_MAX = 10_000;
 
-/** How long a starting edge reads what it has missed before it listens. */
-export const CATCH_UP_MS_MAX = 5_000;
-
 /** What tests make small. */
 export interface EdgeOptions {
   readonly limits?: Partial<Limits>;
@@ -283,15 +280,10 @@ export class Edge {
       log: this.log,
       onChanges: (changes) => this.#apply(changes),
       nowMs: () => performance.now(),
-      wallMs: () => Date.now(),
       random: this.random,
     });
-    this.#apply(this.#rows.stored());
-    const caughtUp = this.#rows.caughtUp();
-    this.#rows.start();
     // An edge that listens before it knows its routes would answer 404 for apps that are there.
-    const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX).unref());
-    await Promise.race([caughtUp, late]);
+    await this.#rows.start();
     this.deadlines.start(loopClock);
     this.autostop?.start();
     if (config.listeners.some(({ tls }) => tls)) await this.tls.load();

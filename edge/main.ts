@@ -37,12 +37,13 @@ try {
     console.log(USAGE);
     process.exit(options.help ? 0 : 2);
   }
-  const config = options.config === undefined
-    ? await standaloneConfig(options)
-    : await readConfig(options.config);
+  const { config: path } = options;
+  const configOf = () => path === undefined ? standaloneConfig(options) : readConfig(path);
+  const config = await configOf();
   if (isWorker()) await runWorker(config, await loadRuntime(), log);
-  else if (config.workers !== undefined) await supervise(config, fileURLToPath(import.meta.url), log);
-  else await runAlone(config);
+  else if (config.workers !== undefined) {
+    await supervise(config, configOf, fileURLToPath(import.meta.url), log);
+  } else await runAlone(config);
 } catch (error) {
   const known = error instanceof GodwitError;
   if (known && error.code === "edge.option_invalid") {

@@ -7,9 +7,11 @@ import type { RowSource, RowSourceStatus } from "./row-source.ts";
 export class GivenRows implements RowSource {
   readonly #changes: RowChange[] = [];
   readonly #keys = new Set<string>();
+  readonly #onChanges: (changes: RowChange[]) => void;
 
   /** @throws GodwitError `edge.row_invalid` */
-  constructor(rows: readonly unknown[]) {
+  constructor(rows: readonly unknown[], onChanges: (changes: RowChange[]) => void) {
+    this.#onChanges = onChanges;
     for (const entry of rows) {
       const { table, key, change } = checkedRow(entry);
       this.#keys.add(`${table} ${key}`);
@@ -17,11 +19,8 @@ export class GivenRows implements RowSource {
     }
   }
 
-  stored(): RowChange[] {
-    return this.#changes;
-  }
-  start(): void {}
-  caughtUp(): Promise<void> {
+  start(): Promise<void> {
+    this.#onChanges(this.#changes);
     return Promise.resolve();
   }
   stop(): Promise<void> {

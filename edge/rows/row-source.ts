@@ -1,14 +1,13 @@
 /** Where an edge's rows come from: the state streams (`../replica/`), a file, or the command line. */
 import type { TableName } from "../../control/contract/rows.ts";
-import type { RowChange } from "../routes/route-table.ts";
 
 export interface RowSource {
-  /** What is known before anything is read: rows of earlier lives of this edge. */
-  stored(): RowChange[];
-  /** Begins to read; what changes goes to the `onChanges` that the source was made with. */
-  start(): void;
-  /** Resolves once all that was there at the start has been read, or cannot be. Call before `start`. */
-  caughtUp(): Promise<void>;
+  /**
+   * Begins to read; what there is and what changes goes to the `onChanges` that the source was made with. Resolves once
+   * what was there has been read, or cannot be.
+   * @throws GodwitError where there is nothing to serve from
+   */
+  start(): Promise<void>;
   stop(): Promise<void>;
   status(): RowSourceStatus;
   /** Whether a live row is there. */

@@ -26,9 +26,7 @@ async function follow(text: string) {
       for (const { key, row } of changes) row === null ? routed.delete(key) : routed.add(key);
     },
   });
-  const caughtUp = rows.caughtUp();
-  rows.start();
-  await caughtUp;
+  await rows.start();
   return { file, rows, routed };
 }
 
@@ -83,9 +81,7 @@ test("rows file that is missing is waited for", async () => {
     nowMs: () => performance.now(),
     onChanges: (changes) => routed.push(...changes.map(({ key }) => key)),
   });
-  const caughtUp = rows.caughtUp();
-  rows.start();
-  await caughtUp;
+  await rows.start();
   expect(rows.status()).toMatchObject({ connected: false });
   writeFileSync(file, line("a.test"));
   await until(() => routed.length === 1 && rows.status().connected);

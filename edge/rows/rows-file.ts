@@ -43,20 +43,14 @@ export class RowsFile implements RowSource {
   #quarantined = 0;
   #gaps = 0;
   #error: string | null = null;
-  #caughtUp: (() => void) | null = null;
 
   constructor(options: RowsFileOptions) {
     this.#options = options;
   }
 
-  stored(): RowChange[] {
-    return [];
-  }
-  start(): void {
-    this.#looking = this.#look();
-  }
-  caughtUp(): Promise<void> {
-    return new Promise((resolve) => this.#caughtUp = resolve);
+  /** A file that is not there yet is not waited for. */
+  start(): Promise<void> {
+    return this.#looking = this.#look();
   }
   async stop(): Promise<void> {
     this.#stopped = true;
@@ -93,8 +87,6 @@ export class RowsFile implements RowSource {
       }
       this.#error = messageOf(error);
     }
-    this.#caughtUp?.();
-    this.#caughtUp = null;
     if (this.#stopped) return;
     this.#timer = setTimeout(() => this.#looking = this.#look(), LOOK_INTERVAL_MS);
   }

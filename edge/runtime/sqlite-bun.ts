@@ -7,8 +7,11 @@ import type { SqlDatabase, SqlValue } from "./sqlite-port.ts";
 
 const STATEMENTS_SWEPT_MIN = 64;
 
-export function openBunDatabase(file: string): SqlDatabase {
-  const database = new Database(file, { create: true, readwrite: true });
+export function openBunDatabase(file: string, mode?: "readonly"): SqlDatabase {
+  const database = new Database(
+    file,
+    mode === "readonly" ? { readonly: true } : { create: true, readwrite: true },
+  );
   const statements = new Set<WeakRef<Statement>>();
   let sweepAt = STATEMENTS_SWEPT_MIN;
   const remember = (statement: Statement) => {

@@ -2,8 +2,8 @@
 import { DatabaseSync } from "node:sqlite";
 import type { SqlDatabase, SqlValue } from "./sqlite-port.ts";
 
-export function openNodeDatabase(file: string): SqlDatabase {
-  const database = new DatabaseSync(file);
+export function openNodeDatabase(file: string, mode?: "readonly"): SqlDatabase {
+  const database = new DatabaseSync(file, { readOnly: mode === "readonly" });
   return {
     exec: (sql) => database.exec(sql),
     prepare(sql) {

@@ -13,4 +13,5 @@ export interface SqlDatabase {
   close(): void;
 }
 
-export type OpenDatabase = (file: string) => SqlDatabase;
+/** @param mode `readonly` neither makes the file nor writes it. Without it, the file is made where missing. */
+export type OpenDatabase = (file: string, mode?: "readonly") => SqlDatabase;

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { GodwitError } from "../../control/contract/errors.ts";
+import type { RowChange } from "../routes/route-table.ts";
 import { GivenRows } from "../rows/given-rows.ts";
 import { parseOptions, standaloneConfig } from "./options.ts";
 
@@ -16,7 +17,8 @@ test("standaloneConfig() makes one app with a machine for each upstream, at each
   expect(config.admin).toBe(null);
   expect(config.access_log).toBe("off");
   if (config.rows.from !== "given") throw new Error(config.rows.from);
-  const rows = new GivenRows(config.rows.rows).stored();
+  const rows: RowChange[] = [];
+  await new GivenRows(config.rows.rows, (changes) => rows.push(...changes)).start();
   expect(rows.map(({ table }) => table)).toEqual(["apps", "hostnames", "machines", "machines"]);
   expect(rows[1]!.key).toBe("*.example.test");
   expect(rows[3]!.row).toMatchObject({

@@ -1,31 +1,52 @@
-/** A process of ours that runs the edge's own program again, with a channel both ways; alike on Bun and on Deno. */
+/** A process of ours with a channel both ways; alike on Bun and on Deno. */
 import { fork } from "node:child_process";
 import process from "node:process";
-import { type ToWorker, WORKER_VARIABLE } from "./messages.ts";
+import { fileURLToPath } from "node:url";
+import {
+  type FromReplicator,
+  type FromWorker,
+  type ToReplicator,
+  type ToWorker,
+  WORKER_VARIABLE,
+} from "./messages.ts";
 
-export interface ChildProcess<Message> {
+export interface ChildProcess<To, From> {
   readonly pid: number;
-  send(message: ToWorker): void;
+  send(message: To): void;
   kill(signal: "SIGKILL"): void;
-  onMessage(listener: (message: Message) => void): void;
+  onMessage(listener: (message: From) => void): void;
   /** Resolves to how it ended, in words. */
   readonly exited: Promise<string>;
 }
 
-/** @param role a worker's number, or `REPLICATOR` */
-export function forkSelf<Message>(program: string, role: string): ChildProcess<Message> {
-  const child = fork(program, process.argv.slice(2), {
-    env: { ...process.env, [WORKER_VARIABLE]: role },
-    stdio: ["ignore", "inherit", "inherit", "ipc"],
-  });
+export type WorkerProcess = ChildProcess<ToWorker, FromWorker>;
+export type ReplicatorProcess = ChildProcess<ToReplicator, FromReplicator>;
+
+const REPLICATOR_PROGRAM = fileURLToPath(new URL("./replicator-main.ts", import.meta.url).href);
+
+/** The edge's own program, once more. */
+export function forkWorker(program: string, worker: number): WorkerProcess {
+  return forkProgram(program, process.argv.slice(2), { ...process.env, [WORKER_VARIABLE]: String(worker) });
+}
+
+export function forkReplicator(program: string = REPLICATOR_PROGRAM): ReplicatorProcess {
+  return forkProgram(program, [], process.env);
+}
+
+function forkProgram<To, From>(
+  program: string,
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+): ChildProcess<To, From> {
+  const child = fork(program, argv, { env, stdio: ["ignore", "inherit", "inherit", "ipc"] });
   child.on("error", () => {}); // "exit" says it
   return {
     pid: child.pid ?? 0,
     send: (message) => {
-      if (child.connected) child.send(message);
+      if (child.connected) child.send(message as object);
     },
     kill: (signal) => void child.kill(signal),
-    onMessage: (listener) => void child.on("message", (message) => listener(message as Message)),
+    onMessage: (listener) => void child.on("message", (message) => listener(message as From)),
     exited: new Promise((resolve) =>
       child.once(
         "exit",

@@ -1,13 +1,28 @@
-/** What the supervisor and its workers say to each other, over the channel that the runtime gives a forked process. */
-import type { TableName } from "../../control/contract/rows.ts";
+/** What the supervisor, its workers and the replicator say to each other, over the channel that the runtime gives a forked process. */
+import type { EdgeRows } from "../../control/contract/process-config.ts";
+import type { News } from "../rows/pending-changes.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 
-/** What the replicator says; the supervisor passes it on to every worker. */
+/** What a replicator does; it comes over its channel because it holds a password. */
+export interface ReplicatorSettings {
+  readonly rows: EdgeRows & { readonly from: "redis" };
+  readonly regions: readonly string[];
+  readonly logLevel: string;
+}
+
+export type ToReplicator =
+  /** Comes first, once. */
+  | { readonly type: "settings"; readonly settings: ReplicatorSettings }
+  /** Its last news have been taken in, so it may send more. */
+  | { readonly type: "more" }
+  | { readonly type: "stop" };
+
 export type FromReplicator =
-  | { readonly type: "changed"; readonly rows: readonly (readonly [TableName, string])[] }
+  /** At most one at a time is under way: the next follows `more`. */
+  | { readonly type: "news"; readonly news: News }
   /** It has started; what an earlier one did not say any more has to be read. */
   | { readonly type: "caught_up" }
-  | { readonly type: "rows_status"; readonly status: RowSourceStatus };
+  | { readonly type: "heartbeat"; readonly status: RowSourceStatus };
 
 export type ToWorker =
   | FromReplicator
@@ -25,6 +40,8 @@ export type FromWorker =
   | { readonly type: "steered" }
   /** No listening socket is open any more. */
   | { readonly type: "closed" }
+  /** As `more` to the replicator. */
+  | { readonly type: "more" }
   | { readonly type: "page"; readonly ask: number; readonly page: Page };
 
 /** A page of the admin listener. */
@@ -34,6 +51,5 @@ export interface Page {
   readonly body: string;
 }
 
-/** How a process learns that it is one of several: the supervisor sets it to a worker's number, or `replicator`. */
+/** How a process learns that it is one of several: the supervisor sets it to a worker's number. */
 export const WORKER_VARIABLE = "GODWIT_EDGE_WORKER";
-export const REPLICATOR = "replicator";

@@ -1,33 +1,48 @@
 /** The replicator's process: follows the state streams into the replica's file, and names what has changed. */
 import type { Logger } from "pino";
-import type { EdgeConfig } from "../../control/contract/process-config.ts";
-import { CATCH_UP_MS_MAX } from "../edge.ts";
-import { openRows } from "../rows/open-rows.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { FromReplicator, ToWorker } from "./messages.ts";
+import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
+import { NewsFeed } from "./news-feed.ts";
+import { openReplica, statusOf } from "./open-replica.ts";
 
-export const STATUS_INTERVAL_MS = 1_000;
+export const HEARTBEAT_INTERVAL_MS = 1_000;
 
-export async function runReplicator(config: EdgeConfig, runtime: Runtime, log: Logger): Promise<void> {
+/** @param onMessage calls for each message of the parent, from the one after the settings on */
+export async function runReplicator(
+  settings: ReplicatorSettings,
+  runtime: Runtime,
+  log: Logger,
+  onMessage: (listener: (message: ToReplicator) => void) => void,
+): Promise<void> {
   const tell = (message: FromReplicator) => void process.send?.(message);
-  const rows = openRows(config, {
-    runtime,
-    log,
-    onChanges: (changes) => tell({ type: "changed", rows: changes.map(({ table, key }) => [table, key]) }),
-    nowMs: () => performance.now(),
-    wallMs: () => Date.now(),
-    random: Math.random,
+  const feed = new NewsFeed((news) => tell({ type: "news", news }));
+  const replica = openReplica(settings, runtime.openDatabase, log, {
+    onChanges(changes) {
+      for (const { table, key } of changes) feed.pending.add(table, key);
+      feed.flush();
+    },
+    onTakeOver() {
+      feed.pending.addTakenOver();
+      feed.flush();
+    },
   });
-  const end = (status: number) => void rows.stop().then(() => process.exit(status));
-  process.on("message", (message: ToWorker) => {
+  const end = (status: number) => void replica.stop().then(() => process.exit(status));
+  onMessage((message) => {
     if (message.type === "stop") end(0);
+    else if (message.type === "more") feed.more();
   });
   process.once("disconnect", () => end(1));
-  const caughtUp = rows.caughtUp();
-  rows.start();
-  const late = new Promise<void>((resolve) => setTimeout(resolve, CATCH_UP_MS_MAX));
-  await Promise.race([caughtUp, late]);
-  tell({ type: "rows_status", status: rows.status() });
+  const heartbeat = () => tell({ type: "heartbeat", status: statusOf(replica) });
+  setInterval(heartbeat, HEARTBEAT_INTERVAL_MS);
+  let caughtUp = replica.caughtUp();
+  replica.start();
+  // It says that it has caught up where the streams could not be read too; then the file may lack what they have.
+  for (;;) {
+    await caughtUp;
+    await new Promise((resolve) => setImmediate(resolve));
+    heartbeat();
+    if (replica.status().connected) break;
+    caughtUp = replica.caughtUp();
+  }
   tell({ type: "caught_up" });
-  setInterval(() => tell({ type: "rows_status", status: rows.status() }), STATUS_INTERVAL_MS);
 }

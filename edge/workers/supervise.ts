@@ -2,44 +2,63 @@
 import { createServer } from "node:net";
 import process from "node:process";
 import type { Logger } from "pino";
-import { GodwitError } from "../../control/contract/errors.ts";
+import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { EdgeConfig } from "../../control/contract/process-config.ts";
 import { DRAIN_MS_MAX } from "../edge.ts";
 import { listenAdmin } from "./admin-server.ts";
-import { forkSelf } from "./child-process.ts";
-import type { FromReplicator, FromWorker } from "./messages.ts";
+import { forkReplicator, forkWorker } from "./child-process.ts";
+import type { FromReplicator, ReplicatorSettings } from "./messages.ts";
 import { ReplicatorKeeper } from "./replicator-keeper.ts";
 import { Supervisor } from "./supervisor.ts";
 
 /** How long connections of a worker that was replaced may live, where the configuration does not say. */
 export const RETIRED_DRAIN_MS_MAX = 300_000;
 
-/** @param program the edge's own main module, started anew with the same arguments for each worker */
-export async function supervise(config: EdgeConfig, program: string, log: Logger): Promise<void> {
+/**
+ * @param program the edge's own main module, started anew with the same arguments for each worker
+ * @param readConfig reads the configuration again, on SIGHUP
+ */
+export async function supervise(
+  config: EdgeConfig,
+  readConfig: () => Promise<EdgeConfig>,
+  program: string,
+  log: Logger,
+): Promise<void> {
   for (const { address, port } of config.listeners) await refuseSharedPort(address, port);
   const supervisor = new Supervisor({
     workers: config.workers ?? 1,
-    fork: (worker) => forkSelf<FromWorker>(program, String(worker)),
+    fork: (worker) => forkWorker(program, worker),
     log,
     nowMs: () => performance.now(),
     random: Math.random,
     drainMsMax: config.drain_s === undefined ? RETIRED_DRAIN_MS_MAX : config.drain_s * 1_000,
     stopMsMax: DRAIN_MS_MAX,
   });
-  const replicator = config.rows.from !== "redis" ? null : new ReplicatorKeeper({
-    fork: () => forkSelf<FromReplicator>(program, "replicator"),
-    passOn: (message) => supervisor.tellAll(message),
+  const settings = settingsOf(config, log);
+  const replicator = settings === null ? null : new ReplicatorKeeper({
+    fork: forkReplicator,
+    settings,
+    passOn: (message) => passOn(message),
     log,
     nowMs: () => performance.now(),
     random: Math.random,
   });
+  const passOn = (message: FromReplicator) => {
+    if (message.type !== "news") return supervisor.tellAll(message);
+    supervisor.tellNews(message.news);
+    replicator?.more();
+  };
   const stop = () => {
     log.info("draining");
     void supervisor.stop().then(() => replicator?.stop()).then(() => process.exit(0));
   };
   const replace = async () => {
     log.info("replacing the workers");
-    await replicator?.restart();
+    const changed = await readConfig().then((config) => settingsOf(config, log), (error) => {
+      log.error({ err: messageOf(error) }, "the configuration cannot be used; the replicator keeps its own");
+      return settings;
+    });
+    if (changed !== null) await replicator?.restart(changed);
     await supervisor.restart();
   };
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, stop);
@@ -50,6 +69,10 @@ export async function supervise(config: EdgeConfig, program: string, log: Logger
   await supervisor.start();
   if (config.admin !== null) await listenAdmin(supervisor, config.admin);
   log.info({ workers: config.workers }, "edge listening");
+}
+
+function settingsOf({ rows, regions }: EdgeConfig, log: Logger): ReplicatorSettings | null {
+  return rows.from === "redis" ? { rows, regions, logLevel: log.level } : null;
 }
 
 /** Workers share their ports with anybody who asks the kernel for it: another edge must not be one of them by accident. */

@@ -5,8 +5,10 @@
  */
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
-import type { ChildProcess } from "./child-process.ts";
+import type { News } from "../rows/pending-changes.ts";
+import type { WorkerProcess } from "./child-process.ts";
 import type { FromWorker, Page, ToWorker } from "./messages.ts";
+import { NewsFeed } from "./news-feed.ts";
 import { crashesInARow, restartDelayMs } from "./restart-delay.ts";
 import { SocketOrder } from "./socket-order.ts";
 import { steerAround, steerNowhere } from "./steering-program.ts";
@@ -21,7 +23,7 @@ export const KILL_AFTER_MS = 5_000;
 
 export interface SupervisorOptions {
   readonly workers: number;
-  readonly fork: (worker: number) => ChildProcess<FromWorker>;
+  readonly fork: (worker: number) => WorkerProcess;
   readonly log: Logger;
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -34,7 +36,8 @@ export interface SupervisorOptions {
 
 interface Worker {
   readonly id: number;
-  readonly process: ChildProcess<FromWorker>;
+  readonly process: WorkerProcess;
+  readonly feed: NewsFeed;
   readonly startedMs: number;
   readonly at: string[];
   readonly asked: Map<number, (page: Page) => void>;
@@ -114,6 +117,14 @@ export class Supervisor {
     for (const worker of [...this.#all(), ...this.#starting]) worker.process.send(message);
   }
 
+  /** Each worker at its own pace: one that is busy hears later, and of more at once. */
+  tellNews(news: News): void {
+    for (const { feed } of [...this.#all(), ...this.#starting]) {
+      feed.pending.merge(news);
+      feed.flush();
+    }
+  }
+
   /** Of every worker that answers in time, by its number. */
   async pages(path: string): Promise<Map<string, Page>> {
     const pages = new Map<string, Page>();
@@ -152,8 +163,10 @@ export class Supervisor {
   async #begin(seat: number): Promise<Worker> {
     const { fork, nowMs, log } = this.#options;
     const id = this.#nextWorker++;
+    const process = fork(id);
+    const feed = new NewsFeed((news) => process.send({ type: "news", news }));
     const worker: Worker = {
-      ...{ id, process: fork(id), startedMs: nowMs(), at: [], asked: new Map() },
+      ...{ id, process, feed, startedMs: nowMs(), at: [], asked: new Map() },
       ...{ retired: false, gone: false, onListening: null, onSteered: null, onClosed: null },
     };
     const listening = new Promise<true>((resolve) => worker.onListening = () => resolve(true));
@@ -192,6 +205,8 @@ export class Supervisor {
       case "closed":
         this.#closed(worker);
         return worker.onClosed?.();
+      case "more":
+        return worker.feed.more();
       case "page":
         return worker.asked.get(message.ask)?.(message.page);
     }

@@ -5,9 +5,8 @@ import type { EdgeConfig } from "../../control/contract/process-config.ts";
 import { type Edge, startEdge } from "../edge.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import type { RowSourceHost } from "../rows/open-rows.ts";
-import { type FromWorker, type Page, REPLICATOR, type ToWorker, WORKER_VARIABLE } from "./messages.ts";
-import { runReplicator } from "./replicator.ts";
-import { SharedRows } from "./shared-rows.ts";
+import { SharedRows } from "../rows/shared-rows.ts";
+import { type FromWorker, type Page, type ToWorker, WORKER_VARIABLE } from "./messages.ts";
 
 export function isWorker(): boolean {
   return process.env[WORKER_VARIABLE] !== undefined && process.send !== undefined;
@@ -16,24 +15,25 @@ export function isWorker(): boolean {
 export async function runWorker(config: EdgeConfig, runtime: Runtime, log: Logger): Promise<void> {
   // Signals of the terminal reach every process of its group; the supervisor is the one that answers them.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
-  if (process.env[WORKER_VARIABLE] === REPLICATOR) return await runReplicator(config, runtime, log);
+  const tell = (message: FromWorker) => void process.send?.(message);
   let shared: SharedRows | null = null;
   // From the first moment: what the replicator says before the rows are read is in its file by then.
   process.on("message", (message: ToWorker) => {
-    if (message.type === "changed" || message.type === "caught_up" || message.type === "rows_status") {
+    if (message.type === "news" || message.type === "caught_up" || message.type === "heartbeat") {
       shared?.heard(message);
     }
   });
   const { rows } = config;
-  const openRows = ({ onChanges, nowMs }: RowSourceHost) => {
+  const openRows = ({ onChanges, nowMs, random }: RowSourceHost) => {
     const file = (rows as { replica_file: string }).replica_file;
-    return shared = new SharedRows({ file, openDatabase: runtime.openDatabase, onChanges, nowMs });
+    const askForMore = () => tell({ type: "more" });
+    const { openDatabase } = runtime;
+    return shared = new SharedRows({ file, openDatabase, onChanges, askForMore, log, nowMs, random });
   };
   const edge = await startEdge({ ...config, admin: null }, runtime, log, {
     sharedPorts: true,
     ...(rows.from === "redis" ? { openRows } : {}),
   });
-  const tell = (message: FromWorker) => void process.send?.(message);
   process.on("message", (message: ToWorker) => {
     obey(edge, message, tell).catch((error) =>
       log.error({ err: messageOf(error) }, "a worker's order failed")

@@ -1,0 +1,272 @@
+/**
+ * A relay's rows where a replicator writes them: read from its file at the start, and again, key by key, when it says
+ * that they have changed. After a crash of the replicator, which may have kept silent about its last batch, all is read
+ * again. A file that cannot be read leaves the relay with what it has in memory: it asks again later, less and less often,
+ * and counts.
+ */
+import type { Logger } from "pino";
+import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import type { TableName } from "../../control/contract/rows.ts";
+import type { RowChange } from "../routes/route-table.ts";
+import type { OpenDatabase } from "../runtime/sqlite-port.ts";
+import type { FromReplicator } from "../workers/messages.ts";
+import { type News, PendingChanges } from "./pending-changes.ts";
+import { nextSliceRows, restMs, retryMs, SLICE_ROWS_FIRST, SLICE_ROWS_MAX } from "./reading-pace.ts";
+import { ReplicaReader } from "./replica-reader.ts";
+import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
+
+/** A replicator that has said nothing for so long is taken for gone. */
+export const SILENCE_MS_MAX = 5_000;
+/** How often a starting relay tries to read a file that it cannot read. */
+export const START_TRIES_MAX = 10;
+
+export interface SharedRowsOptions {
+  readonly file: string;
+  readonly openDatabase: OpenDatabase;
+  readonly onChanges: (changes: RowChange[]) => void;
+  /** All that was said has been taken in: the replicator may say what came since. */
+  readonly askForMore: () => void;
+  readonly log: Logger;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+}
+
+export class SharedRows implements RowSource {
+  readonly #options: SharedRowsOptions;
+  readonly #pending = new PendingChanges();
+  #reader: ReplicaReader | null = null;
+  /** While all is read. */
+  #pages: Iterator<RowChange[]> | null = null;
+  #pagesTurn = false;
+  #sliceRows = SLICE_ROWS_FIRST;
+  #started = false;
+  #stopped = false;
+  #working: Promise<void> | null = null;
+  #owesAsking = false;
+  #wake: (() => void) | null = null;
+  #failuresInARow = 0;
+  #failures = 0;
+  #lastFailure: string | null = null;
+  #faults = 0;
+  #status: RowSourceStatus | null = null;
+  #heardMs = -Infinity;
+
+  constructor(options: SharedRowsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws GodwitError `edge.replica_unreadable` */
+  async start(): Promise<void> {
+    const { file, random, openDatabase } = this.#options;
+    for (let tries = 1;; tries++) {
+      try {
+        this.#reader = new ReplicaReader(file, openDatabase);
+        for (const page of this.#reader.pages(() => SLICE_ROWS_MAX)) {
+          this.#apply(page);
+          // Signals and the replicator's words are heard meanwhile.
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        break;
+      } catch (error) {
+        this.#reader?.close();
+        this.#reader = null;
+        if (this.#stopped) return;
+        if (tries >= START_TRIES_MAX) {
+          throw new GodwitError(
+            "edge.replica_unreadable",
+            `Cannot read the replica ${file}: ${messageOf(error)}`,
+            {
+              fault: "us",
+              hint: "Its replicator makes it; what that one could not do stands above.",
+              cause: error,
+            },
+          );
+        }
+        await this.#pause(retryMs(tries, random));
+      }
+    }
+    this.#started = true;
+    this.#work();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#wake?.();
+    await this.#working;
+    this.#reader?.close();
+    this.#reader = null;
+  }
+
+  has(table: TableName, key: string): boolean {
+    return this.origin(table, key) !== null;
+  }
+
+  origin(table: TableName, key: string): RowOrigin | null {
+    try {
+      return this.#reader?.origin(table, key) ?? null;
+    } catch {
+      return null; // what reads the file all the time counts and reports that it cannot
+    }
+  }
+
+  status(): RowSourceStatus {
+    const silentMs = this.#options.nowMs() - this.#heardMs;
+    const status = this.#status;
+    return {
+      from: "redis",
+      connected: (status?.connected ?? false) && silentMs < SILENCE_MS_MAX,
+      stale_ms: status === null || status.stale_ms === null ? null : Math.round(status.stale_ms + silentMs),
+      quarantined: status?.quarantined ?? 0,
+      gaps: status?.gaps ?? 0,
+      details: {
+        ...status?.details,
+        relay: {
+          pending_keys: this.#pending.size,
+          pending_overflows: this.#pending.overflows,
+          read_failures: this.#failures,
+          last_read_failure: this.#lastFailure,
+          apply_faults: this.#faults,
+        },
+      },
+    };
+  }
+
+  heard(message: FromReplicator): void {
+    switch (message.type) {
+      case "heartbeat":
+        this.#status = message.status;
+        this.#heardMs = this.#options.nowMs();
+        return;
+      case "caught_up":
+        // Before the first reading there is nothing to do: it will read what was written until now.
+        if (this.#started) this.#take({ keys: [], all: true, takenOver: true });
+        return;
+      case "news":
+        this.#owesAsking = true;
+        this.#take(message.news);
+    }
+  }
+
+  #take(news: News): void {
+    this.#pending.merge(news);
+    this.#work();
+  }
+
+  #work(): void {
+    if (!this.#started || this.#stopped) return;
+    this.#working ??= this.#workOff().finally(() => this.#working = null);
+  }
+
+  async #workOff(): Promise<void> {
+    const { nowMs, random } = this.#options;
+    while (!this.#stopped && (this.#pages !== null || !this.#pending.empty)) {
+      const startedMs = nowMs();
+      try {
+        const read = this.#slice();
+        const tookMs = nowMs() - startedMs;
+        this.#sliceRows = nextSliceRows(this.#sliceRows, read, tookMs);
+        this.#failuresInARow = 0;
+        await this.#pause(restMs(tookMs));
+      } catch (error) {
+        this.#failed(error);
+        this.#askForMore();
+        await this.#pause(retryMs(this.#failuresInARow, random));
+      }
+      if (this.#pending.empty) this.#askForMore();
+    }
+  }
+
+  /** @returns how many rows it took in */
+  #slice(): number {
+    if (this.#reader === null) this.#open();
+    // In turn, so that neither a storm nor a long reading of all keeps the other out.
+    this.#pagesTurn = this.#pages !== null && !this.#pagesTurn;
+    const keys = this.#pagesTurn ? [] : this.#pending.takeKeys(this.#sliceRows);
+    if (keys.length > 0) return this.#read(keys);
+    if (this.#pages !== null) return this.#readPage();
+    // No keys are left, so it is the file that may be another one, or all of it that may have changed.
+    this.#reader!.close();
+    this.#reader = null;
+    this.#open();
+    this.#pending.take();
+    this.#pages = this.#reader!.pages(() => this.#sliceRows);
+    return 0;
+  }
+
+  #readPage(): number {
+    const page = this.#pages!.next();
+    if (page.done === true) {
+      this.#pages = null;
+      return 0;
+    }
+    this.#apply(page.value);
+    return page.value.length;
+  }
+
+  #open(): void {
+    const { file, openDatabase } = this.#options;
+    this.#reader = new ReplicaReader(file, openDatabase);
+  }
+
+  #read(keys: News["keys"]): number {
+    let changes: RowChange[];
+    try {
+      changes = this.#reader!.read(keys);
+    } catch (error) {
+      this.#pending.merge({ keys, all: false, takenOver: false });
+      throw error;
+    }
+    this.#apply(changes);
+    return changes.length;
+  }
+
+  /** A row that the table cannot take must not keep the others out, nor be tried for ever. */
+  #apply(changes: RowChange[]): void {
+    const { onChanges, log } = this.#options;
+    try {
+      onChanges(changes);
+      return;
+    } catch {
+      // One by one below: which row it is shows there.
+    }
+    for (const change of changes) {
+      try {
+        onChanges([change]);
+      } catch (error) {
+        this.#faults++;
+        log.error({ table: change.table, key: change.key, err: error }, "a row could not be taken in");
+      }
+    }
+  }
+
+  #failed(error: unknown): void {
+    const { log, file } = this.#options;
+    this.#failures++;
+    this.#lastFailure = messageOf(error);
+    if (this.#failuresInARow++ === 0) {
+      log.error({ file, err: this.#lastFailure }, "the replica cannot be read; serving on from memory");
+    }
+    this.#reader?.close();
+    this.#reader = null;
+    if (this.#pages !== null) {
+      this.#pages = null;
+      this.#pending.addAll();
+    }
+  }
+
+  #askForMore(): void {
+    if (!this.#owesAsking) return;
+    this.#owesAsking = false;
+    this.#options.askForMore();
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+}

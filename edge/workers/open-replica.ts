@@ -1,0 +1,45 @@
+/** A replica in the real world, put together from its settings. */
+import type { Logger } from "pino";
+import { pause } from "../replica/pause.ts";
+import type { SnapshotSources } from "../replica/ports.ts";
+import { redisStreams } from "../replica/redis-streams.ts";
+import { Replica, type ReplicaOptions } from "../replica/replica.ts";
+import { FolderFiles } from "../replica/replica-files.ts";
+import type { RowSourceStatus } from "../rows/row-source.ts";
+import type { OpenDatabase } from "../runtime/sqlite-port.ts";
+import type { ReplicatorSettings } from "./messages.ts";
+
+export function openReplica(
+  { rows, regions }: Pick<ReplicatorSettings, "rows" | "regions">,
+  openDatabase: OpenDatabase,
+  log: Logger,
+  heard: Pick<ReplicaOptions, "onChanges" | "onTakeOver">,
+): Replica {
+  return new Replica({
+    world: {
+      streams: redisStreams(rows.redis_url),
+      files: new FolderFiles(rows.replica_file, openDatabase),
+      snapshots: NO_SNAPSHOTS,
+      nowMs: () => performance.now(),
+      wallMs: () => Date.now(),
+      random: Math.random,
+      pause,
+    },
+    regions,
+    apiPublicKey: rows.api_public_key ?? null,
+    log,
+    ...heard,
+  });
+}
+
+export function statusOf(replica: Replica): RowSourceStatus {
+  const status = replica.status();
+  const quarantined = Object.values(status.events_quarantined).reduce((sum, count) => sum + count, 0);
+  const { connected, stale_ms, gaps } = status;
+  return { from: "redis", connected, stale_ms, quarantined, gaps, details: { ...status } };
+}
+
+const NO_SNAPSHOTS: SnapshotSources = {
+  list: () => Promise.resolve([]),
+  fetch: () => Promise.reject(new Error("nobody offers snapshots")),
+};
