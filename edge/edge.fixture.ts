@@ -105,16 +105,6 @@ export async function startTestEdge(
       ...rawBatch(JSON.stringify(event)),
     );
   };
-  const settled = async () => {
-    const mark = `settle-${++sequence}.test`;
-    await publish("hostnames", mark, { hostname: mark, app_id: idOf("settle") });
-    const host = `settle-${sequence}`;
-    await publish("hosts", host, { id: host, region: REGION, state: "ready", cpus: 1, memory_mb: 1 }, {
-      owner: `worker:${host}`,
-    });
-    await until(() => edge.routes.find(mark) !== null);
-    await until(() => edge.rows.has("hosts", host));
-  };
   const machine: TestEdge["machine"] = async (name, target, fields = {}) => {
     const id = fields.id ?? idOf(`m${name}`, 14);
     const row: MachineRow = {
@@ -140,6 +130,13 @@ export async function startTestEdge(
       owner: `worker:${row.host_id}`,
       stream: regionStream(row.region),
     });
+  };
+  /** A host name and a machine that come after all others of their streams: who routes by them has taken in the others. */
+  const settled = async () => {
+    const mark = `settle-${++sequence}`;
+    await publish("hostnames", `${mark}.test`, { hostname: `${mark}.test`, app_id: idOf(mark) });
+    await machine(mark, 1, { state: "created", address4: null });
+    await until(() => edge.routes.find(`${mark}.test`)?.machine(idOf(`m${mark}`, 14)) != null);
   };
   return {
     edge,

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { Redis } from "ioredis";
+import { z } from "zod";
 import { regionStream, StateEvent } from "../contract/events.ts";
+import { readEntry } from "../contract/stream-entry.ts";
 import { Metrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
 import { connectRedis } from "./redis.ts";
@@ -52,7 +54,7 @@ async function read(count: number, from = "0"): Promise<StateEvent[]> {
     if (answer === null) break;
     for (const [id, fields] of answer[0]![1]) {
       last = id;
-      events.push(StateEvent.parse(JSON.parse(fields[1]!)));
+      events.push(...z.array(StateEvent).parse(JSON.parse(readEntry(fields)!.payload)));
     }
   }
   return events;
