@@ -226,9 +226,9 @@ export class ClientConnection implements Client, Downstream, SocketEvents, Timed
     const { upstream, kept } = exchange;
     const given = this.#given;
     this.#given = null;
-    // A whole read may be kept as it is; of a part the keeper has a copy.
-    const keptAsItIs = kept !== null && !kept.lost && given?.byteOffset === 0;
-    if (given !== null && upstream?.tookAll === true && !keptAsItIs) this.#context.sockets.spent(given);
+    // What is kept for another machine goes when the response begins.
+    const isKept = kept !== null && !kept.lost;
+    if (given !== null && upstream?.tookAll === true && !isKept) this.#context.sockets.spent(given);
     if (!exchange.requestDone) {
       const nowMs = this.#context.nowMs();
       this.deadlineMs = nowMs + exchange.limits.bodyIdleMsMax;

@@ -5,13 +5,17 @@
 import type { Socket } from "../runtime/socket-port.ts";
 
 /**
- * Up to this, a head and what follows it go out in one write: a copy costs less than a system call and a packet. Small
- * ones are joined as text, which sockets take as it is; larger ones in a buffer that all connections share.
+ * Up to this, a head and the bytes that follow it go out in one write, joined in a buffer that all connections share: a
+ * copy costs less than a system call and a packet, and a text written as it is costs the runtime two allocations.
  */
-const JOIN_TEXT_BYTES_MAX = 4_096;
-const JOIN_BYTES_MAX = 32_768;
+const JOIN_BYTES_MAX = 131_072;
 const HEAD_BYTES_MAX = 131_072;
-const joint = Buffer.allocUnsafeSlow(HEAD_BYTES_MAX + JOIN_BYTES_MAX);
+const joint = Buffer.allocUnsafeSlow(HEAD_BYTES_MAX + JOIN_BYTES_MAX) as Buffer & Latin1Buffer;
+
+/** Of Node's Buffer, which its types do not list; `write` with an encoding looks the encoding up each time. */
+interface Latin1Buffer {
+  latin1Write(text: string, at: number, length: number): number;
+}
 
 export class Outbox {
   #socket: Socket | null = null;
@@ -42,10 +46,8 @@ export class Outbox {
   }
 
   writeLatin1(text: string): boolean {
-    if (text.length === 0) return this.bytes === 0;
-    if (this.bytes > 0 || this.#socket === null) return this.#keep(Buffer.from(text, "latin1"));
-    const taken = this.#socket.writeLatin1(text);
-    return taken >= text.length || this.#keep(Buffer.from(text.slice(taken), "latin1"));
+    if (text.length > HEAD_BYTES_MAX) return this.write(Buffer.from(text, "latin1"));
+    return this.#writeJoint(joint.latin1Write(text, 0, text.length));
   }
 
   /**
@@ -54,18 +56,19 @@ export class Outbox {
    */
   writeWithHead(head: string, bytes: Buffer, from: number, to: number): boolean {
     const count = to - from;
-    if (count <= JOIN_TEXT_BYTES_MAX) {
-      return this.writeLatin1(count === 0 ? head : head + bytes.toString("latin1", from, to));
-    }
-    if (count > JOIN_BYTES_MAX || head.length > HEAD_BYTES_MAX || this.bytes > 0 || this.#socket === null) {
+    if (count > JOIN_BYTES_MAX || head.length > HEAD_BYTES_MAX) {
       this.writeLatin1(head);
       return this.write(bytes.subarray(from, to));
     }
-    const headBytes = joint.write(head, 0, "latin1");
-    bytes.copy(joint, headBytes, from, to);
-    const length = headBytes + count;
-    const taken = this.#socket.write(joint.subarray(0, length));
-    // The rest may not stay in the shared buffer.
+    const headBytes = joint.latin1Write(head, 0, head.length);
+    if (count > 0) bytes.copy(joint, headBytes, from, to);
+    return this.#writeJoint(headBytes + count);
+  }
+
+  /** What the socket does not take may not stay in the shared buffer. */
+  #writeJoint(length: number): boolean {
+    if (length === 0) return this.bytes === 0;
+    const taken = this.bytes > 0 || this.#socket === null ? 0 : this.#socket.write(joint.subarray(0, length));
     return taken >= length || this.#keep(Buffer.from(joint.subarray(taken, length)));
   }
 

@@ -8,6 +8,9 @@ export const REPLAY_BODY_BYTES_MAX = 1_048_576;
 /** Of all exchanges of this edge. */
 export const REPLAY_BODIES_BYTES_MAX = 67_108_864;
 
+/** A part of a read is kept without a copy where the whole read is at most this many times as large. */
+const PART_HOLDS_MAX = 2;
+
 export class KeptBodies {
   /** Bytes held now. */
   bytes = 0;
@@ -19,6 +22,8 @@ export class KeptBody {
   readonly #all: KeptBodies;
   #pieces: Buffer[] = [];
   #bytes = 0;
+  /** Memory that the pieces hold, all of their reads included. */
+  #held = 0;
   /** Not all that was sent is here. */
   lost = false;
 
@@ -30,15 +35,20 @@ export class KeptBody {
   add(bytes: Buffer): void {
     if (this.lost) return;
     const { length } = bytes;
-    const over = this.#all.bytes + length > REPLAY_BODIES_BYTES_MAX;
+    // A part holds all of its read: what stands behind a request's head is kept as it is, what is small in a large read
+    // is copied.
+    const read = bytes.buffer.byteLength;
+    const asItIs = read <= PART_HOLDS_MAX * length;
+    const held = asItIs ? read : length;
+    const over = this.#all.bytes + held > REPLAY_BODIES_BYTES_MAX;
     if (over) this.#all.overBudget++;
     if (over || this.#bytes + length > REPLAY_BODY_BYTES_MAX) {
       return this.drop();
     }
-    // A part of a larger read would hold all of it.
-    this.#pieces.push(length === bytes.buffer.byteLength ? bytes : Buffer.from(bytes));
+    this.#pieces.push(asItIs ? bytes : Buffer.from(bytes));
     this.#bytes += length;
-    this.#all.bytes += length;
+    this.#held += held;
+    this.#all.bytes += held;
   }
 
   /** All that was sent so far, for the next machine. */
@@ -54,8 +64,8 @@ export class KeptBody {
   drop(spent: ((bytes: Buffer) => void) | null = null): void {
     this.lost = true;
     if (spent !== null) this.#pieces.forEach(spent);
-    this.#all.bytes -= this.#bytes;
-    this.#bytes = 0;
+    this.#all.bytes -= this.#held;
+    this.#bytes = this.#held = 0;
     this.#pieces = [];
   }
 }

@@ -8,9 +8,9 @@ import { LINE_BYTES_MAX } from "./access-line.ts";
 import { LineBuffer } from "./line-buffer.ts";
 
 export const LOG_FLUSH_MS = 50;
-export const LOG_BATCH_BYTES = 65_536;
+export const LOG_BATCH_BYTES = 262_144;
 /** Lines that wait for the disk. */
-export const LOG_QUEUE_BYTES_MAX = 4_194_304;
+export const LOG_QUEUE_BYTES_MAX = 16_777_216;
 
 const STDOUT = 1;
 const BATCHES_MAX = LOG_QUEUE_BYTES_MAX / LOG_BATCH_BYTES;

@@ -65,10 +65,6 @@ class Connection implements Socket {
     if (this.#raw === null || this.#closing) return 0;
     return Math.max(0, this.#raw.write(bytes));
   }
-  writeLatin1(text: string): number {
-    if (this.#raw === null || this.#closing) return 0;
-    return Math.max(0, this.#raw.write(text, "latin1" as unknown as number));
-  }
   pause(): void {
     this.#raw?.pause();
   }

@@ -73,21 +73,15 @@ class Connection implements Socket {
   standsFor(address: string, port: number): void {
     this.#source = { address, port };
   }
-  write(bytes: Uint8Array): number {
-    return this.#write(() => Buffer.from(bytes), bytes.length);
-  }
-  writeLatin1(text: string): number {
-    return this.#write(() => Buffer.from(text, "latin1"), text.length);
-  }
   /** node:net queues without a bound, so past its high-water mark nothing more is taken until it has drained. */
-  #write(copy: () => Buffer, length: number): number {
+  write(bytes: Uint8Array): number {
     if (this.#closing || !this.#net.writable) return 0;
     if (this.#net.writableNeedDrain) {
       this.#blocked = true;
       return 0;
     }
-    this.#net.write(copy());
-    return length;
+    this.#net.write(Buffer.from(bytes));
+    return bytes.length;
   }
   pause(): void {
     this.#net.pause();

@@ -41,8 +41,6 @@ export interface Socket {
   /** From now on the remote end is this one: whoever is connected has said that it stands for it. */
   standsFor(address: string, port: number): void;
   write(bytes: Uint8Array): number;
-  /** Each character is one byte. */
-  writeLatin1(text: string): number;
   pause(): void;
   resume(): void;
   /** Half-close: the peer sees the end of the stream, and may go on sending. */

@@ -126,7 +126,7 @@ for (const port of [bunSockets, nodeSockets]) {
       expect(server.socket!.remotePort).toBe(socket.localPort!);
       let answer = "";
       socket.on("data", (bytes) => answer += bytes);
-      expect(server.socket!.writeLatin1("h\xe9")).toBe(2);
+      expect(server.socket!.write(Buffer.from("h\xe9", "latin1"))).toBe(2);
       expect(server.socket!.write(Buffer.from("llo"))).toBe(3);
       await until(() => answer.length > 4);
       server.socket!.close();
@@ -169,7 +169,7 @@ for (const port of [bunSockets, nodeSockets]) {
         first.write("x");
         first.on("data", () => {});
         await until(() => servers[0]?.text === "x");
-        servers[0]!.socket!.writeLatin1("y");
+        servers[0]!.socket!.write(Buffer.from("y"));
         const second = await client(listener.port, { maxVersion, session: await session });
         await until(() => servers[1]?.facts !== null && servers[1] !== undefined);
         expect(servers[1]!.facts!.resumed).toBe(true);
@@ -216,7 +216,7 @@ for (const port of [bunSockets, nodeSockets]) {
       socket.on("end", () => ended = true);
       socket.end("bye");
       await until(() => servers[0]?.ends === 1);
-      servers[0]!.socket!.writeLatin1("still here");
+      servers[0]!.socket!.write(Buffer.from("still here"));
       servers[0]!.socket!.close();
       await until(() => ended);
       expect(answer).toBe("still here");

@@ -50,9 +50,11 @@ export interface Secured extends SocketEvents {
   tlsVersion: string | null;
 }
 
-const PLAIN_HTTP_ANSWER = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-  "Fly-Error-Code: PT05\r\nContent-Length: 59\r\nConnection: close\r\n\r\n" +
-  "This port speaks TLS: ask for the same with https (PT05).\r\n";
+const PLAIN_HTTP_ANSWER = Buffer.from(
+  "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+    "Fly-Error-Code: PT05\r\nContent-Length: 59\r\nConnection: close\r\n\r\n" +
+    "This port speaks TLS: ask for the same with https (PT05).\r\n",
+);
 
 export class AcceptTls implements SocketEvents, Timed, Client {
   deadlineMs = Infinity;
@@ -172,7 +174,7 @@ export class AcceptTls implements SocketEvents, Timed, Client {
     const first = received[0]!;
     // A method's name: the client speaks HTTP and can read why this does not work.
     if (first < 0x41 || first > 0x5a) return this.#refuse(NOT_TLS);
-    this.#socket?.writeLatin1(PLAIN_HTTP_ANSWER);
+    this.#socket?.write(PLAIN_HTTP_ANSWER);
     this.#refuse(PLAIN_HTTP);
   }
 
