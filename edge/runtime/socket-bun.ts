@@ -218,8 +218,9 @@ export const bunSockets: SocketPort = {
    * of what a proxied response of 64 KB costs. Detached, the same few pages are used again and stay in the cache.
    */
   spent(bytes) {
+    // Asked first, because `buffer` makes such a read an object of its own outside of that heap.
+    if (bytes.length < SPENT_BYTES_MIN) return;
     const memory = bytes.buffer as ArrayBuffer;
-    if (memory.byteLength < SPENT_BYTES_MIN) return;
     // A read's memory ends where its bytes end; anything else is somebody else's, or a pool.
     if (bytes.byteOffset + bytes.length === memory.byteLength) memory.transfer(0);
   },
