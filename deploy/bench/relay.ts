@@ -99,7 +99,6 @@ async function measure(testbed: Testbed, options: Options, say: (line: string) =
     rounds,
     seconds,
     prefix: testbed.clientPrefix,
-    edgeLacksTls: testbed.edgeLacksTls,
     halfRate: () => halfRate(),
     say,
   };

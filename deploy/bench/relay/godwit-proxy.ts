@@ -24,12 +24,8 @@ export function godwitProxy(plan: ProxyPlan, profile = false): Launch {
         rowsFile,
       ],
       ...["--from", `127.0.0.1:${plan.httpPort}`, "--access-log", plan.logFile ?? "off"],
-      ...(plan.withTls
-        ? [
-          ...["--tls", `127.0.0.1:${plan.tlsPort}`],
-          ...["--cert", plan.certificate.certificateFile, "--key", plan.certificate.keyFile],
-        ]
-        : []),
+      ...["--tls", `127.0.0.1:${plan.tlsPort}`],
+      ...["--cert", plan.certificate.certificateFile, "--key", plan.certificate.keyFile],
     ],
   };
 }

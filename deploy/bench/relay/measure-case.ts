@@ -1,5 +1,5 @@
 /** One case over all proxies: a warm-up each, then alternating rounds, CPU time and log lines beside the figures. */
-import { GodwitError, messageOf } from "../../../control/contract/errors.ts";
+import { GodwitError } from "../../../control/contract/errors.ts";
 import { alternate } from "../rounds.ts";
 import type { RelayCase, RunContext } from "./cases.ts";
 import type { Proxy, ProxyName } from "./proxy.ts";
@@ -27,8 +27,6 @@ export interface CaseFigures {
 export interface CaseMeasure {
   readonly logs: Map<ProxyName, CaseFigures>;
   readonly nolog: Map<ProxyName, CaseFigures>;
-  /** Why the edge could not be measured. */
-  pending: string | null;
 }
 
 export interface MeasureOptions {
@@ -36,7 +34,6 @@ export interface MeasureOptions {
   readonly seconds: number;
   readonly prefix: readonly string[];
   readonly halfRate: () => Promise<number>;
-  readonly edgeLacksTls: string | null;
   readonly say: (line: string) => void;
 }
 
@@ -45,26 +42,11 @@ export async function measureCase(
   contestants: readonly Contestant[],
   options: MeasureOptions,
 ): Promise<CaseMeasure> {
-  const measure: CaseMeasure = {
-    logs: new Map(),
-    nolog: new Map(),
-    pending: one.tls ? options.edgeLacksTls : null,
-  };
-  let taking = contestants.filter(({ logs, proxy }) =>
-    (logs || one.withoutLogs) && !(proxy.name === "godwit" && measure.pending !== null)
-  );
+  const measure: CaseMeasure = { logs: new Map(), nolog: new Map() };
+  const taking = contestants.filter(({ logs }) => logs || one.withoutLogs);
   for (const contestant of taking) {
-    try {
-      contestant.proxy.emptyLog();
-      await one.run(contextOf(contestant, { ...options, seconds: WARM_UP_S }));
-    } catch (error) {
-      if (contestant.proxy.name !== "godwit" || !one.tls) throw error;
-      measure.pending = messageOf(error).split("\n")[0]!;
-    }
-  }
-  if (measure.pending !== null) {
-    options.say(`  godwit is pending: ${measure.pending}`);
-    taking = taking.filter(({ proxy }) => proxy.name !== "godwit");
+    contestant.proxy.emptyLog();
+    await one.run(contextOf(contestant, { ...options, seconds: WARM_UP_S }));
   }
   await alternate(
     options.rounds,

@@ -23,8 +23,6 @@ export interface ProxyPlan {
   readonly certificate: Certificate;
   /** How many host names are in the edge's table; the peers have one rule for all. */
   readonly hosts: number;
-  /** The edge may not know TLS yet; its peers do. */
-  readonly withTls: boolean;
   /** Null: no access log. */
   readonly logFile: string | null;
 }

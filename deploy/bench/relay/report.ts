@@ -22,7 +22,6 @@ export interface CaseReport {
   /** Per proxy, only where there were any. */
   readonly failures?: Partial<Record<ProxyName, number>>;
   readonly unlogged?: Partial<Record<ProxyName, number>>;
-  readonly pending?: string;
 }
 
 /** One entry for each reading of the case. */
@@ -33,7 +32,7 @@ export function reportCase(one: RelayCase, measure: CaseMeasure): Record<string,
 }
 
 function reportReading(reading: Reading, index: number, measure: CaseMeasure): CaseReport {
-  const { logs, nolog, pending } = measure;
+  const { logs, nolog } = measure;
   const medians = medianOf(logs, ({ figures }) => figures[index]!);
   const mediansNolog = medianOf(nolog, ({ figures }) => figures[index]!);
   const best = bestPeer(medians, reading);
@@ -53,7 +52,6 @@ function reportReading(reading: Reading, index: number, measure: CaseMeasure): C
     cpu_us_per_request_nolog: medianOf(nolog, ({ cpuUsPerRequest }) => cpuUsPerRequest),
     ...(Object.keys(failures).length > 0 ? { failures } : {}),
     ...(Object.keys(unlogged).length > 0 ? { unlogged } : {}),
-    ...(pending === null ? {} : { pending }),
   };
 }
 
@@ -104,7 +102,7 @@ export function describeReport(name: string, report: CaseReport): string[] {
     const columns = PROXY_NAMES.filter((proxy) => figures[proxy] !== undefined).map((proxy) =>
       `${proxy} ${figures[proxy]} (${cpu[proxy]} µs)`
     );
-    return `  ${label.padEnd(9)}${columns.join("  ")}  ratio ${ratio ?? "pending"}`;
+    return `  ${label.padEnd(9)}${columns.join("  ")}  ratio ${ratio ?? "none"}`;
   };
   const { medians, medians_nolog, cpu_us_per_request, cpu_us_per_request_nolog } = report;
   const lines = [`${name}: ${report.unit}, ${report.better} is better (CPU time per request)`];

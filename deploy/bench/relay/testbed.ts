@@ -63,23 +63,7 @@ export class Testbed {
     }
   }
 
-  /** Why the edge runs without TLS; null where it does not. */
-  edgeLacksTls: string | null = null;
-
   async start(name: ProxyName, logs: boolean): Promise<Proxy> {
-    if (name !== "godwit" || this.edgeLacksTls !== null) {
-      return this.#start(name, logs, name !== "godwit");
-    }
-    try {
-      return await this.#start(name, logs, true);
-    } catch (error) {
-      if (!(error instanceof GodwitError) || !error.message.includes("Unknown option '--tls'")) throw error;
-      this.edgeLacksTls = "the edge by itself has no --tls yet";
-      return this.#start(name, logs, false);
-    }
-  }
-
-  async #start(name: ProxyName, logs: boolean, withTls: boolean): Promise<Proxy> {
     const folder = join(this.folder, `${name}-${this.#started++}`);
     mkdirSync(folder);
     const { hosts, profile = false } = this.#options;
@@ -87,7 +71,6 @@ export class Testbed {
     const proxy = await startProxy(name, launch, {
       folder,
       logs,
-      withTls,
       hosts,
       backend: this.#backend,
       certificate: this.#certificate,

@@ -33,13 +33,10 @@ export async function verify(proxy: Proxy): Promise<void> {
   const posted = await get("/sink", { method: "POST", body: "x".repeat(16_384) });
   check(await posted.text() === "taken\n", "a POST was not taken");
   check(await echo(proxy) === "word", "a WebSocket message did not come back");
-  let requests = 6;
-  if (proxy.plan.withTls) {
-    const init = { headers: { host: APP_HOST }, tls: { rejectUnauthorized: false } };
-    const secure = await fetch(`${proxy.tlsUrl}/seen`, init);
-    check((await secure.text()).split("|")[2] === "https", "the backend does not see that TLS was used");
-    requests++;
-  }
+  const init = { headers: { host: APP_HOST }, tls: { rejectUnauthorized: false } };
+  const secure = await fetch(`${proxy.tlsUrl}/seen`, init);
+  check((await secure.text()).split("|")[2] === "https", "the backend does not see that TLS was used");
+  const requests = 7;
   if (wrong.length > 0) {
     throw new GodwitError(
       "bench.wrong_answer",
