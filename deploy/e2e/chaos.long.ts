@@ -3,6 +3,7 @@
  * `bun run check --long`; GODWIT_CHAOS_SEED repeats a run, GODWIT_CHAOS_S sets its length.
  */
 import { afterAll, beforeAll, expect, test } from "bun:test";
+import { seededRandom } from "../bench/seeded-random.ts";
 import { homeAt } from "../stack/home.ts";
 import { liveRecords } from "../stack/identity.ts";
 import { describeLeftovers, findLeftovers } from "../stack/leftovers.ts";
@@ -26,7 +27,7 @@ afterAll(async () => {
 test(
   `chaos with seed ${SEED} for ${LENGTH_S} s: no request that did not need the dead part fails, no acknowledged app is lost`,
   async () => {
-    const random = generator(SEED);
+    const random = seededRandom(SEED);
     const machine = (await (await stack.get("example")).json()).machine;
     const acknowledged: string[] = [];
     let requests = 0;
@@ -96,16 +97,4 @@ async function create(name: string): Promise<boolean> {
     if (error instanceof Error && error.message.startsWith("app.name_taken")) return true;
     throw error;
   }
-}
-
-/** mulberry32: uniform in [0, 1), the same for the same seed. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
