@@ -2,7 +2,7 @@
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { isNewer, StateDigest, StateEvent, type Version } from "../contract/events.ts";
-import { EMPTY_SUM, RunningSum, rowSum } from "../contract/row-sum.ts";
+import { EMPTY_SUM, rowSum, RunningSum } from "../contract/row-sum.ts";
 import { isSignedBy, type PublisherKey, verifyingKey } from "../contract/signing.ts";
 import { readEntry } from "../contract/stream-entry.ts";
 

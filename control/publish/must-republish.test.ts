@@ -1,5 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { compareIds, type Marks, mustRepublish, newerId, nextId, type StreamFacts } from "./must-republish.ts";
+import {
+  compareIds,
+  type Marks,
+  mustRepublish,
+  newerId,
+  nextId,
+  type StreamFacts,
+} from "./must-republish.ts";
 
 const there = (id: string) => ({ id, isThere: true });
 const gone = (id: string) => ({ id, isThere: false });
@@ -10,15 +17,50 @@ describe("mustRepublish()", () => {
     ["a whole stream", { fullFrom: there("5-0"), last: [there("9-1")] }, facts("5-0", "9-1"), null],
     ["others' entries around", { fullFrom: there("5-0"), last: [there("9-1")] }, facts("2-0", "30-0"), null],
     ["no stream any more", { fullFrom: there("5-0"), last: [there("9-1")] }, null, "emptied"],
-    ["a stream without entries", { fullFrom: there("5-0"), last: [gone("9-1")] }, facts(null, "9-1"), "emptied"],
+    [
+      "a stream without entries",
+      { fullFrom: there("5-0"), last: [gone("9-1")] },
+      facts(null, "9-1"),
+      "emptied",
+    ],
     ["emptied before the first page", { fullFrom: null, last: [gone("9-1")] }, null, "emptied"],
-    ["trimmed past the full publication", { fullFrom: gone("5-0"), last: [there("9-1")] }, facts("5-1", "9-1"), "trimmed"],
+    [
+      "trimmed past the full publication",
+      { fullFrom: gone("5-0"), last: [there("9-1")] },
+      facts("5-1", "9-1"),
+      "trimmed",
+    ],
     ["trimmed past all", { fullFrom: gone("5-0"), last: [gone("9-1")] }, facts("10-0", "11-0"), "trimmed"],
-    ["a tail that is lost", { fullFrom: there("5-0"), last: [gone("9-1")] }, facts("5-0", "9-0"), "tail_lost"],
-    ["a lost tail, and others went on", { fullFrom: there("5-0"), last: [gone("9-1")] }, facts("5-0", "20-0"), "tail_lost"],
-    ["of two processes one has lost", { fullFrom: there("5-0"), last: [there("9-1"), gone("8-0")] }, facts("5-0", "20-0"), "tail_lost"],
-    ["a new stream with an earlier clock", { fullFrom: gone("5-0"), last: [gone("9-1")] }, facts("1-0", "2-0"), "tail_lost"],
-    ["a new stream whose clock has caught up", { fullFrom: gone("5-0"), last: [there("9-1")] }, facts("4-0", "9-1"), "tail_lost"],
+    [
+      "a tail that is lost",
+      { fullFrom: there("5-0"), last: [gone("9-1")] },
+      facts("5-0", "9-0"),
+      "tail_lost",
+    ],
+    [
+      "a lost tail, and others went on",
+      { fullFrom: there("5-0"), last: [gone("9-1")] },
+      facts("5-0", "20-0"),
+      "tail_lost",
+    ],
+    [
+      "of two processes one has lost",
+      { fullFrom: there("5-0"), last: [there("9-1"), gone("8-0")] },
+      facts("5-0", "20-0"),
+      "tail_lost",
+    ],
+    [
+      "a new stream with an earlier clock",
+      { fullFrom: gone("5-0"), last: [gone("9-1")] },
+      facts("1-0", "2-0"),
+      "tail_lost",
+    ],
+    [
+      "a new stream whose clock has caught up",
+      { fullFrom: gone("5-0"), last: [there("9-1")] },
+      facts("4-0", "9-1"),
+      "tail_lost",
+    ],
     ["a republication whose first page is to come", { fullFrom: null, last: [] }, facts("7-0", "9-0"), null],
   ];
   for (const [name, marks, stream, expected] of cases) {
@@ -40,7 +82,10 @@ class World {
   #entries: { id: string; isMine: boolean; rows: readonly string[] }[] = [];
   #lastGeneratedId: string | null = null;
   #clock = 1_000_000;
-  #marks: { fullFromId: string | null; lastId: string | null } = { fullFrom: null, lastId: null };
+  #marks: { fullFromId: string | null; lastId: string | null } = {
+    fullFromId: null,
+    lastId: null,
+  };
   #state: number;
   readonly rows: string[] = [];
 

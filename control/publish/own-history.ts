@@ -35,7 +35,9 @@ export async function newestPublished(
       const entry = readEntry(fields);
       if (entry?.owner !== owner) continue;
       const { kind, payload, signature } = entry;
-      if (verifying !== null && !isSignedBy(stream, owner, kind, payload, signature ?? "", verifying)) continue;
+      if (verifying !== null && !isSignedBy(stream, owner, kind, payload, signature ?? "", verifying)) {
+        continue;
+      }
       for (const version of versionsOf(entry)) {
         if (newest === null || isNewer(version, newest)) newest = version;
       }

@@ -12,13 +12,20 @@ const change = (key: string, seq: number, deleted = false) => ({
 test("applyChanges() counts live rows, replaces a row's sum by its newer one's and takes out deleted ones", () => {
   const first = applyChanges({}, [], [change("a", 1), change("b", 2)]);
   expect(first.sums.apps!.rows).toBe(2);
-  const second = applyChanges(first.sums, [change("a", 1), change("b", 2)], [change("a", 3), change("b", 4, true)]);
+  const second = applyChanges(first.sums, [change("a", 1), change("b", 2)], [
+    change("a", 3),
+    change("b", 4, true),
+  ]);
   expect(second.sums).toEqual({ apps: { rows: 1, sum: rowSum("apps", "a", { epoch: 1, seq: 3 }) } });
   expect(second.kept.map((kept) => kept.version.seq)).toEqual([3, 4]);
 });
 
 test("applyChanges() keeps of a key the newest, in whatever order they come, and nothing older than what is known", () => {
-  const { sums, kept } = applyChanges({}, [change("b", 9, true)], [change("a", 5), change("a", 3), change("b", 8)]);
+  const { sums, kept } = applyChanges({}, [change("b", 9, true)], [
+    change("a", 5),
+    change("a", 3),
+    change("b", 8),
+  ]);
   expect(kept).toEqual([change("a", 5)]);
   expect(sums.apps).toEqual({ rows: 1, sum: rowSum("apps", "a", { epoch: 1, seq: 5 }) });
 });

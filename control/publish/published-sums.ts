@@ -1,6 +1,6 @@
 /** How many live rows an owner has published in each table, and the sum over them, as changes go by. Pure. */
 import { isNewer, type Version } from "../contract/events.ts";
-import { EMPTY_SUM, RunningSum, rowSum } from "../contract/row-sum.ts";
+import { EMPTY_SUM, rowSum, RunningSum } from "../contract/row-sum.ts";
 
 export type TableSums = Record<string, { rows: number; sum: string }>;
 

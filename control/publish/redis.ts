@@ -32,5 +32,7 @@ export function connectRedis(url: string, use: RedisUse = {}): Redis {
 
 /** For a `rediss:` URL and a file of certificate authorities; ioredis does the rest by the URL. */
 export function tlsOptions(url: string, caFile: string | undefined): { tls?: { ca: string } } {
-  return caFile === undefined || !url.startsWith("rediss:") ? {} : { tls: { ca: readFileSync(caFile, "utf8") } };
+  return caFile === undefined || !url.startsWith("rediss:")
+    ? {}
+    : { tls: { ca: readFileSync(caFile, "utf8") } };
 }

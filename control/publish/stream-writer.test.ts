@@ -53,7 +53,14 @@ test("appendEvents() signs each entry, and says the first and the last id", asyn
 test("appendDigest() under the next id is refused where something came in between", async () => {
   const { lastId } = await appendEvents(redis, stream, [event(1)], null);
   const newest = { epoch: 1, seq: 1 };
-  const digest = { schema: 1 as const, owner: "worker:h1", tables: {}, newest, floor_epoch: 0, published_ms: 0 };
+  const digest = {
+    schema: 1 as const,
+    owner: "worker:h1",
+    tables: {},
+    newest,
+    floor_epoch: 0,
+    published_ms: 0,
+  };
   expect(await appendDigest(redis, stream, digest, null, nextId(lastId))).toBe(nextId(lastId));
   await expect(appendDigest(redis, stream, digest, null, nextId(lastId))).rejects.toThrow(/equal or smaller/);
 });

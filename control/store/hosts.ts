@@ -36,7 +36,8 @@ export async function registerHost(tx: Sql, registration: HostRegistration): Pro
       `Cannot register host ${host.id}: it signs with another key than the one that it is known by`,
       {
         fault: "client",
-        hint: "Give the host its publisher-key.pem back. Where that is lost, an operator forgets the known key: " +
+        hint:
+          "Give the host its publisher-key.pem back. Where that is lost, an operator forgets the known key: " +
           `UPDATE hosts SET publisher_key = NULL WHERE id = '${host.id}'`,
       },
     );

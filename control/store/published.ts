@@ -89,7 +89,8 @@ export async function pageOfPublished(
   after: { table: string; key: string },
   limit: number,
 ): Promise<PublishedRow[]> {
-  const rows = await sql`SELECT * FROM published WHERE (table_name, key) > (${after.table}::text, ${after.key}::text)
+  const rows =
+    await sql`SELECT * FROM published WHERE (table_name, key) > (${after.table}::text, ${after.key}::text)
     ORDER BY table_name, key LIMIT ${limit}`;
   // deno-lint-ignore no-explicit-any -- a row as the driver gives it
   return rows.map((row: any) => ({

@@ -104,7 +104,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const edgeListener = config.edge_socket === undefined
     ? null
     : listen(edgeApp(requests), config.edge_socket);
-  const tasks = [register(host, key.publicKey, Math.random, leaving.signal), keepHouseForever(leaving.signal)];
+  const tasks = [
+    register(host, key.publicKey, Math.random, leaving.signal),
+    keepHouseForever(leaving.signal),
+  ];
 
   return {
     stop: async () => {

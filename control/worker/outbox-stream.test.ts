@@ -8,7 +8,7 @@ import { freePort, newPassword } from "../../deploy/servers/child.ts";
 import { type RedisOptions, type RedisServer, startRedis } from "../../deploy/servers/redis.ts";
 import { regionStream } from "../contract/events.ts";
 import { newSigningKeyPem, signingKey } from "../contract/signing.ts";
-import { type Reading, readAnew } from "../publish/fresh-reader.fixture.ts";
+import { readAnew, type Reading } from "../publish/fresh-reader.fixture.ts";
 import { appendEvents } from "../publish/stream-writer.ts";
 import { Metrics } from "./metrics.ts";
 import { Outbox } from "./outbox.ts";
@@ -144,75 +144,84 @@ describe("Outbox and its stream", () => {
       reasons.length = 0;
       await lose();
       const after = await untilWhole();
-      const versions = ({ live }: Reading) => Array.from(live, ([name, { version }]) => [name, version]).sort();
+      const versions = ({ live }: Reading) =>
+        Array.from(live, ([name, { version }]) => [name, version]).sort();
       expect(versions(after)).toEqual(versions(before));
       // Which one it is depends on whether a digest came first.
       expect(reasons).not.toEqual([]);
     }, 60_000);
   }
 
-  test("after Redis came back from an older append-only file publishes all rows again, another's entries or not", async () => {
-    publishHost(1);
-    await untilWhole();
-    const copy = join(folder, "copy");
-    await server.stop();
-    cpSync(redisOptions.folder, copy, { recursive: true });
-    server = await startRedis(redisOptions);
-    for (let i = 0; i < 3; i++) addMachine();
-    await untilWhole();
-    await server.stop();
-    rmSync(redisOptions.folder, { recursive: true });
-    cpSync(copy, redisOptions.folder, { recursive: true });
-    addMachine();
-    server = await startRedis(redisOptions);
-    const row = { id: "h2", region: "dev", state: "ready", cpus: 1, memory_mb: 1 };
-    const version = { epoch: 1, seq: 1 };
-    await appendEvents(
-      admin,
-      stream,
-      [{
-        schema: 1,
-        owner: "worker:h2",
-        table: "hosts",
-        key: "h2",
-        version,
-        deleted: false,
-        row,
-        published_ms: 0,
-      }],
-      null,
-    );
-    await untilWhole();
-    expect(reasons).toContain("tail_lost");
-  }, 60_000);
+  test(
+    "after Redis came back from an older append-only file publishes all rows again, another's entries or not",
+    async () => {
+      publishHost(1);
+      await untilWhole();
+      const copy = join(folder, "copy");
+      await server.stop();
+      cpSync(redisOptions.folder, copy, { recursive: true });
+      server = await startRedis(redisOptions);
+      for (let i = 0; i < 3; i++) addMachine();
+      await untilWhole();
+      await server.stop();
+      rmSync(redisOptions.folder, { recursive: true });
+      cpSync(copy, redisOptions.folder, { recursive: true });
+      addMachine();
+      server = await startRedis(redisOptions);
+      const row = { id: "h2", region: "dev", state: "ready", cpus: 1, memory_mb: 1 };
+      const version = { epoch: 1, seq: 1 };
+      await appendEvents(
+        admin,
+        stream,
+        [{
+          schema: 1,
+          owner: "worker:h2",
+          table: "hosts",
+          key: "h2",
+          version,
+          deleted: false,
+          row,
+          published_ms: 0,
+        }],
+        null,
+      );
+      await untilWhole();
+      expect(reasons).toContain("tail_lost");
+    },
+    60_000,
+  );
 
-  test("a host that was set back takes a new epoch by itself, and readers drop what it no longer knows", async () => {
-    publishHost(1);
-    const kept = addMachine();
-    await untilWhole();
-    await stopOutbox();
-    store.close();
-    const [file, copy] = [join(folder, "worker.sqlite"), join(folder, "worker.copy")];
-    cpSync(file, copy);
-    openStore();
-    startOutbox();
-    const lost = addMachine();
-    publishHost(2);
-    const before = await untilWhole();
-    await stopOutbox();
-    store.close();
-    for (const end of ["", "-wal", "-shm"]) rmSync(file + end, { force: true });
-    cpSync(copy, file);
-    reasons.length = 0;
-    openStore();
-    startOutbox();
-    const after = await untilWhole();
-    expect(reasons).toEqual(["new_epoch"]);
-    expect([...after.live.keys()].sort()).toEqual(["hosts/h1", `machines/h1/${kept}`]);
-    expect(after.live.has(`machines/h1/${lost}`)).toBe(false);
-    expect(after.live.get("hosts/h1")!.row).toMatchObject({ cpus: 1 });
-    const { newest, floor_epoch } = after.digests.at(-1)!.digest;
-    expect(newest.epoch).toBeGreaterThan(before.digests.at(-1)!.digest.newest.epoch);
-    expect(floor_epoch).toBe(newest.epoch);
-  }, 60_000);
+  test(
+    "a host that was set back takes a new epoch by itself, and readers drop what it no longer knows",
+    async () => {
+      publishHost(1);
+      const kept = addMachine();
+      await untilWhole();
+      await stopOutbox();
+      store.close();
+      const [file, copy] = [join(folder, "worker.sqlite"), join(folder, "worker.copy")];
+      cpSync(file, copy);
+      openStore();
+      startOutbox();
+      const lost = addMachine();
+      publishHost(2);
+      const before = await untilWhole();
+      await stopOutbox();
+      store.close();
+      for (const end of ["", "-wal", "-shm"]) rmSync(file + end, { force: true });
+      cpSync(copy, file);
+      reasons.length = 0;
+      openStore();
+      startOutbox();
+      const after = await untilWhole();
+      expect(reasons).toEqual(["new_epoch"]);
+      expect([...after.live.keys()].sort()).toEqual(["hosts/h1", `machines/h1/${kept}`]);
+      expect(after.live.has(`machines/h1/${lost}`)).toBe(false);
+      expect(after.live.get("hosts/h1")!.row).toMatchObject({ cpus: 1 });
+      const { newest, floor_epoch } = after.digests.at(-1)!.digest;
+      expect(newest.epoch).toBeGreaterThan(before.digests.at(-1)!.digest.newest.epoch);
+      expect(floor_epoch).toBe(newest.epoch);
+    },
+    60_000,
+  );
 });

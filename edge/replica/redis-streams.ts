@@ -30,7 +30,9 @@ export function redisStreams(url: string, caFile?: string): StateStreams {
         connectTimeout: ANSWER_WAIT_MS,
         commandTimeout: ANSWER_WAIT_MS,
         // Read for each connection, so that a renewed file is heeded.
-        ...(caFile === undefined || !url.startsWith("rediss:") ? {} : { tls: { ca: readFileSync(caFile, "utf8") } }),
+        ...(caFile === undefined || !url.startsWith("rediss:")
+          ? {}
+          : { tls: { ca: readFileSync(caFile, "utf8") } }),
       });
       const session = new RedisSession(redis);
       await session.answer(() => redis.connect());
