@@ -189,12 +189,15 @@ describe("Publisher and its stream", () => {
     await startPublisher();
     await createApp("before-the-copy");
     await untilWhole();
+    await stopPublishers();
     const copy = `${redisOptions.folder}.copy`;
     await server.stop();
     cpSync(redisOptions.folder, copy, { recursive: true });
     server = await startRedis(redisOptions);
+    // No tick will come to its help: the look is the new connection's.
+    await startPublisher(600_000);
     await createApp("after-the-copy");
-    await untilWhole();
+    await untilEmptyOutbox();
     await server.stop();
     rmSync(redisOptions.folder, { recursive: true });
     cpSync(copy, redisOptions.folder, { recursive: true });
