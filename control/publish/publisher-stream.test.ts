@@ -210,6 +210,42 @@ describe("Publisher and its stream", () => {
     expect(reasons).toContain("tail_lost");
   }, 60_000);
 
+  test(
+    "two publishers, changes all the while, and a Redis that is emptied, trimmed and restarted: all is there in the end",
+    async () => {
+      await startPublisher();
+      await startPublisher();
+      const blows: (() => Promise<unknown>)[] = [
+        () => admin.flushall(),
+        () => admin.xtrim(GLOBAL_STREAM, "MAXLEN", 1),
+        async () => {
+          await server.stop();
+          server = await startRedis(redisOptions);
+        },
+        () => admin.del(GLOBAL_STREAM),
+        () => admin.xtrim(GLOBAL_STREAM, "MAXLEN", 0),
+      ];
+      for (const [round, blow] of [...blows, ...blows].entries()) {
+        const changes = Promise.all(Array.from({ length: 20 }, (_, i) => createApp(`storm-${round}-${i}`)));
+        await blow();
+        const ids = await changes;
+        await dropHostnames(ids[0]!);
+      }
+      await untilEmptyOutbox();
+      await untilWhole();
+      // And stays so: nobody goes on republishing.
+      const [state] = await store.read((sql) => sql`SELECT republish_number FROM publish_state`);
+      for (let ticks = 0; ticks < 4; ticks++) {
+        const before = (await readAnew(admin, GLOBAL_STREAM, "api")).digests.length;
+        while ((await readAnew(admin, GLOBAL_STREAM, "api")).digests.length === before) await Bun.sleep(5);
+      }
+      const [later] = await store.read((sql) => sql`SELECT republish_number FROM publish_state`);
+      expect(Number(later.republish_number) - Number(state.republish_number)).toBeLessThan(2);
+      await untilWhole();
+    },
+    60_000,
+  );
+
   test("a publisher that dies amid a republication is taken over from", async () => {
     await startPublisher();
     await untilWhole();

@@ -98,6 +98,8 @@ export class Publisher {
         await orTimeout(woken, Math.min(tickMs, this.#options.sweepIntervalMs ?? SWEEP_INTERVAL_MS));
       } catch (error) {
         failures++;
+        // Postgres may be another one when it is back: a standby that was behind, or restored from a backup.
+        this.#knowsHistory = false;
         this.#options.onFailure?.();
         if (failures === 1) this.#options.log("warn", `publisher: cannot publish: ${messageOf(error)}`);
         await orTimeout(this.#stopped(), backoffMs(failures, Math.random()));
@@ -127,7 +129,7 @@ export class Publisher {
     return (this.#republishing && await this.#republish()) || published;
   }
 
-  /** Before the first append of this process: those of a rewound database would go unheard. */
+  /** Before the first append of this process, and after a failure: those of a rewound database would go unheard. */
   async #learnHistory(): Promise<void> {
     const { store, redis, key } = this.#options;
     const shown = await newestPublished(redis, GLOBAL_STREAM, OWNER, key);
