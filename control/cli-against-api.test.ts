@@ -55,7 +55,7 @@ test("godwit apps destroy returns when the app is gone, and its name free", asyn
 test("godwit logs -f ends with 6 when the stream does, because it has no end of its own", async () => {
   await control.api.createApp("talker");
   const { id } = (await control.api.store.read((sql) => appByName(sql, "talker")))!;
-  const redis = new Redis(control.api.redisUrl);
+  const redis = new Redis(control.api.adminRedisUrl);
   const line = { machine: "aaaaaaaaaaaaaa", region: "dev", stream: "stdout", at_ms: "1", line: "hello" };
   await redis.xadd(logStream(id), "*", ...Object.entries(line).flat());
   redis.disconnect();

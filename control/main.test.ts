@@ -21,6 +21,7 @@ async function writeConfig(name: string, change: Record<string, unknown> = {}): 
     database_url: await testDatabase(),
     redis_url: await testRedis("api"),
     token_key_file: join(folder, name, "token-key.pem"),
+    publisher_key_file: join(folder, name, "publisher-key.pem"),
     node_token: nodeToken,
     hostname_suffix: "localhost",
     app_url_template: "http://{app}.localhost:8080/",
@@ -130,6 +131,7 @@ describe("control", () => {
 
     const second = run("main.ts", configFile);
     await serves(second);
+    expect(statSync(join(folder, "main", "publisher-key.pem")).mode & 0o777).toBe(0o600);
     const release = await untilEnded(token, data.deployImage.release.rowId);
     expect(release).toEqual({ status: "SUCCEEDED", error: null });
     expect([...worker.machines.keys()]).toEqual(before);

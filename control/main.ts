@@ -14,6 +14,7 @@ import { GodwitError, messageOf } from "./contract/errors.ts";
 import { WorkerClient } from "./place/worker-client.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { connectRedis } from "./publish/redis.ts";
+import { loadSigningKey } from "./publish/signing-key-file.ts";
 import { Runner } from "./release/runner.ts";
 import { Store } from "./store/database.ts";
 import type { Host } from "./store/hosts.ts";
@@ -29,23 +30,32 @@ async function main(argv: string[]): Promise<void> {
   );
   const log = pino({ base: { process: "control" } });
   const store = new Store(config.database_url);
-  const redis = connectRedis(config.redis_url);
-  const publisherRedis = connectRedis(config.redis_url);
+  const caFile = config.redis_ca_file;
+  const redis = connectRedis(config.redis_url, { caFile });
+  const publisherRedis = connectRedis(config.redis_url, { caFile });
 
   const migrated = await retryAtStart(() => migrate(store));
   if (migrated.length > 0) log.info({ migrated }, "database migrated");
   await retryAtStart(() => connected(redis, config.redis_url));
   await retryAtStart(() => connected(publisherRedis, config.redis_url));
   const keys = loadKeyPair(config.token_key_file);
+  const signingKey = config.publisher_key_file === undefined
+    ? null
+    : loadSigningKey(config.publisher_key_file);
+  // What an operator puts into each edge's configuration as `api_public_key`.
+  if (signingKey !== null) log.info({ public_key: signingKey.publicKey }, "signs what it publishes");
 
   const metrics = new Metrics();
   const clientOf = (host: Host) => new WorkerClient(host.id, host.url);
   const publisher = new Publisher({
     store,
     redis: publisherRedis,
+    key: signingKey,
     log: (level, message) => log[level](message),
     onPublished: (events) => metrics.published.inc(events),
     onFailure: () => metrics.publishFailures.inc(),
+    onRepublish: (reason) => metrics.republications.inc({ reason }),
+    onDigest: () => metrics.digests.inc(),
   });
   const runner = new Runner({
     store,
@@ -59,7 +69,7 @@ async function main(argv: string[]): Promise<void> {
     config,
     store,
     redis,
-    newRedisReader: () => connectRedis(config.redis_url, { blocking: true }),
+    newRedisReader: () => connectRedis(config.redis_url, { blocking: true, caFile }),
     keys,
     clientOf,
     wakeRunner: () => runner.wake(),

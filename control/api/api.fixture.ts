@@ -38,10 +38,18 @@ export class TestApi {
   wakeRunner: () => void = () => {};
   readonly #app: ReturnType<typeof makeApp>;
   readonly #folder: string;
+  /** As the user who may do all, for what workers write. */
+  readonly adminRedisUrl: string;
   /** Null where the Redis is shared with other tests. */
   readonly stopRedis: (() => Promise<void>) | null;
 
-  private constructor(databaseUrl: string, redisUrl: string, stopRedis: (() => Promise<void>) | null) {
+  private constructor(
+    databaseUrl: string,
+    redisUrl: string,
+    adminRedisUrl: string,
+    stopRedis: (() => Promise<void>) | null,
+  ) {
+    this.adminRedisUrl = adminRedisUrl;
     this.databaseUrl = databaseUrl;
     this.redisUrl = redisUrl;
     this.stopRedis = stopRedis;
@@ -73,6 +81,7 @@ export class TestApi {
     const api = new TestApi(
       await testDatabase(),
       own?.urlOf("api") ?? await testRedis("api"),
+      own?.urlOf("admin") ?? await testRedis("admin"),
       own === null ? null : () => own.stop(),
     );
     await migrate(api.store);

@@ -5,6 +5,7 @@ import { requireScope } from "../access/permission.ts";
 import { GodwitError } from "../contract/errors.ts";
 import { HostId } from "../contract/names.ts";
 import { HostRegistration } from "../contract/worker-api.ts";
+import { announcePublisher } from "../publish/announce.ts";
 import { registerHost } from "../store/hosts.ts";
 import { outboxDepth } from "../store/outbox.ts";
 import { LogFollowers, readLogQuery } from "./app-logs.ts";
@@ -106,7 +107,9 @@ export function makeApp(parts: ApiParts): Hono {
         { fault: "client" },
       );
     }
-    await parts.store.read((sql) => registerHost(sql, registration));
+    await parts.store.transaction(async (tx) => {
+      if (await registerHost(tx, registration)) await announcePublisher(tx, id);
+    });
     return c.body(null, 204);
   });
 

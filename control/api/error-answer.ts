@@ -8,6 +8,7 @@ const statusByCode: Record<string, number> = {
   "api.body_too_large": 413,
   "api.idempotency_conflict": 409,
   "api.too_many_followers": 429,
+  "host.publisher_key_changed": 409,
   "machine.wait_timeout": 408,
   "release.in_progress": 409,
 };

@@ -32,6 +32,17 @@ export class Metrics {
     help: "Tries to publish that failed",
     registers: [this.registry],
   });
+  readonly digests = new Counter({
+    name: "godwit_control_digests_published_total",
+    help: "Digests of what was published that this process appended to Redis",
+    registers: [this.registry],
+  });
+  readonly republications = new Counter({
+    name: "godwit_control_republications_total",
+    help: "Times that this process began to publish all rows again, by why",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
   readonly outboxDepth = new Gauge({
     name: "godwit_control_outbox_events",
     help: "State events that wait for Redis",

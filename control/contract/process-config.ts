@@ -10,6 +10,8 @@ import { PublisherKey } from "./signing.ts";
 const Path = z.string().min(1).max(4_096);
 /** `redis://user:password@host:port/0` or `rediss://…`. */
 const RedisUrl = z.url({ protocol: /^rediss?$/ });
+/** PEM: who may have signed the certificate of a `rediss:` server. None: the authorities that the runtime knows. */
+const CaFile = Path.optional();
 
 export const ControlConfig = z.object({
   schema: z.literal(1),
@@ -17,6 +19,7 @@ export const ControlConfig = z.object({
   /** `postgres://user:password@host:port/database`. */
   database_url: z.url({ protocol: /^postgres(ql)?$/ }),
   redis_url: RedisUrl,
+  redis_ca_file: CaFile,
   /** Ed25519 key pair that signs access tokens, PKCS #8 PEM; made at first start where missing. */
   token_key_file: Path,
   /** Ed25519 key pair that signs what is published as owner `api`, PKCS #8 PEM, mode 0600; made at first start where missing. */
@@ -65,6 +68,7 @@ export const WorkerConfig = z.object({
     files_max: z.number().int().min(1),
   }),
   redis_url: RedisUrl,
+  redis_ca_file: CaFile,
   control_url: z.url(),
   node_token: z.string().min(32),
   /** What machines may take together: 0 means all that the host has. */
@@ -78,6 +82,7 @@ export const EdgeRows = z.discriminatedUnion("from", [
   z.object({
     from: z.literal("redis"),
     redis_url: RedisUrl,
+    redis_ca_file: CaFile,
     /** A link to the database of the present generation, which stands beside it as `FILE.N`. */
     replica_file: Path,
     /** Signs what owner `api` publishes. None: signatures are not looked at, and whoever may write to Redis is believed. */

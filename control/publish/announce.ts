@@ -7,10 +7,11 @@
  */
 import { assert } from "../contract/errors.ts";
 import { EVENT_BYTES_MAX, EVENT_SCHEMA, StateEvent } from "../contract/events.ts";
-import { AppRow, HostnameRow } from "../contract/rows.ts";
+import { AppRow, HostnameRow, PublisherRow } from "../contract/rows.ts";
 import { appById } from "../store/apps.ts";
 import type { Sql } from "../store/database.ts";
 import { appIdOfHostname } from "../store/hostnames.ts";
+import { publisherKeyOf } from "../store/hosts.ts";
 import { organizationById } from "../store/organizations.ts";
 import { insertEvent, lockKey, nextVersion } from "../store/outbox.ts";
 
@@ -41,11 +42,20 @@ export async function announceHostname(tx: Sql, hostname: string): Promise<void>
   });
 }
 
+/** Whose signatures replicas accept for this host's rows. */
+export async function announcePublisher(tx: Sql, hostId: string): Promise<void> {
+  const owner = `worker:${hostId}`;
+  await announce(tx, "publishers", owner, async () => {
+    const key = await publisherKeyOf(tx, hostId);
+    return key === null ? null : PublisherRow.parse({ owner, public_key: key });
+  });
+}
+
 async function announce(
   tx: Sql,
-  table: "apps" | "hostnames",
+  table: "apps" | "hostnames" | "publishers",
   key: string,
-  project: () => Promise<AppRow | HostnameRow | null>,
+  project: () => Promise<AppRow | HostnameRow | PublisherRow | null>,
 ): Promise<void> {
   await lockKey(tx, table, key);
   const row = await project();

@@ -51,7 +51,7 @@ test("announceApp() publishes no env, command or entrypoint of a release", async
   });
   const redis = connectRedis(server.urlOf("api"));
   await redis.connect();
-  const publisher = new Publisher({ store, redis, log: () => {} });
+  const publisher = new Publisher({ store, redis, key: null, log: () => {} });
   await publisher.start();
   while (await store.read(outboxDepth) > 0) await Bun.sleep(5);
   await publisher.stop();

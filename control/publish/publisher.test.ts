@@ -58,7 +58,7 @@ async function startPublisher(sweepIntervalMs = 60_000): Promise<void> {
   const redis = connectRedis(server.urlOf("api"));
   // Where Redis is away now, the connection comes by itself later.
   await redis.connect().catch(() => {});
-  const publisher = new Publisher({ store, redis, log: () => {}, sweepIntervalMs });
+  const publisher = new Publisher({ store, redis, key: null, log: () => {}, sweepIntervalMs });
   await publisher.start();
   publishers.push({ publisher, redis });
 }

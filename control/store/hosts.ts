@@ -1,4 +1,5 @@
 /** Workers as they made themselves known. A host is ready while it keeps doing so. */
+import { GodwitError } from "../contract/errors.ts";
 import { HostRegistration, type HostView, REGISTRATION_INTERVAL_MS } from "../contract/worker-api.ts";
 import { json, type Sql } from "./database.ts";
 
@@ -14,11 +15,40 @@ export interface Host {
   readonly seenAt: Date;
 }
 
-export async function registerHost(sql: Sql, registration: HostRegistration): Promise<void> {
-  const { host, url } = registration;
-  await sql`INSERT INTO hosts (id, region, url, view) VALUES (${host.id}, ${host.region}, ${url},
+/**
+ * A host keeps the key that it signs with: who has the node token alone cannot speak for a host that is known.
+ *
+ * @returns whether its key is new, and must be announced in the same transaction
+ * @throws GodwitError `host.publisher_key_changed`
+ */
+export async function registerHost(tx: Sql, registration: HostRegistration): Promise<boolean> {
+  const { host, url, publisher_key: key } = registration;
+  await tx`INSERT INTO hosts (id, region, url, view) VALUES (${host.id}, ${host.region}, ${url},
       ${json(host)}::text::jsonb)
     ON CONFLICT (id) DO UPDATE SET region = excluded.region, url = excluded.url, view = excluded.view, seen_at = now()`;
+  // An agent of a version that signs nothing names no key; the one that is known stays.
+  if (key === undefined) return false;
+  const known = await publisherKeyOf(tx, host.id);
+  if (known === key) return false;
+  if (known !== null) {
+    throw new GodwitError(
+      "host.publisher_key_changed",
+      `Cannot register host ${host.id}: it signs with another key than the one that it is known by`,
+      {
+        fault: "client",
+        hint:
+          "Give the host its publisher-key.pem back. Where that is lost, an operator forgets the known key: " +
+          `UPDATE hosts SET publisher_key = NULL WHERE id = '${host.id}'`,
+      },
+    );
+  }
+  await tx`UPDATE hosts SET publisher_key = ${key} WHERE id = ${host.id}`;
+  return true;
+}
+
+export async function publisherKeyOf(sql: Sql, id: string): Promise<string | null> {
+  const [row] = await sql`SELECT publisher_key FROM hosts WHERE id = ${id}`;
+  return row?.publisher_key ?? null;
 }
 
 export async function hostById(sql: Sql, id: string): Promise<Host | null> {

@@ -9,7 +9,8 @@ import { workerApp } from "./api/app.ts";
 import { edgeApp } from "./api/edge-app.ts";
 import { listen } from "./api/listen.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
-import { type Host, machinesFolder } from "./host.ts";
+import { loadSigningKey } from "../publish/signing-key-file.ts";
+import { type Host, machinesFolder, publisherKeyFile } from "./host.ts";
 import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
 import { openImageStore } from "./images/image-store.ts";
 import { Logs } from "./logs.ts";
@@ -59,8 +60,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
     now: Date.now,
   });
   const metrics = new Metrics();
-  const stateRedis = connectRedis(config.redis_url, (error) => log.warn({ err: error }, "redis is away"));
-  const logRedis = connectRedis(config.redis_url, () => {});
+  const key = loadSigningKey(publisherKeyFile(config));
+  const sayAway = (error: Error) => log.warn({ err: error }, "redis is away");
+  const stateRedis = connectRedis(config.redis_url, sayAway, config.redis_ca_file);
+  const logRedis = connectRedis(config.redis_url, () => {}, config.redis_ca_file);
   // Made before anything can end: a machine that is adopted may do so while others still are.
   const leaving = new AbortController();
   const host = await openHost();
@@ -84,9 +87,11 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const outbox = new Outbox({
     redis: stateRedis,
     store,
+    key,
     metrics,
     random: Math.random,
     onFailure: (error) => log.warn({ reason: messageOf(error) }, "cannot publish; will try again"),
+    onRepublish: (reason) => log.info({ reason }, "publishes all rows again"),
   });
 
   host.logs.start();
@@ -99,7 +104,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const edgeListener = config.edge_socket === undefined
     ? null
     : listen(edgeApp(requests), config.edge_socket);
-  const tasks = [register(host, Math.random, leaving.signal), keepHouseForever(leaving.signal)];
+  const tasks = [
+    register(host, key.publicKey, Math.random, leaving.signal),
+    keepHouseForever(leaving.signal),
+  ];
 
   return {
     stop: async () => {

@@ -23,6 +23,10 @@ export interface Host {
   readonly log: Logger;
 }
 
+/** Signs what this host publishes. */
+export function publisherKeyFile(config: WorkerConfig): string {
+  return join(config.state_folder, "publisher-key.pem");
+}
 /** Holds a folder for each machine: its layer, its console. */
 export function machinesFolder(config: WorkerConfig): string {
   return join(config.state_folder, "machines");

@@ -41,6 +41,17 @@ export class Metrics {
     help: "Tries to publish that failed",
     registers: [this.registry],
   });
+  readonly digests = new Counter({
+    name: "godwit_worker_digests_published_total",
+    help: "Digests of what was published that were appended to Redis",
+    registers: [this.registry],
+  });
+  readonly republications = new Counter({
+    name: "godwit_worker_republications_total",
+    help: "Times that all rows were published again, by why",
+    labelNames: ["reason"],
+    registers: [this.registry],
+  });
   readonly outboxEntries = new Gauge({
     name: "godwit_worker_outbox_entries",
     help: "State events that wait for Redis",

@@ -26,13 +26,7 @@ beforeEach(async () => {
   reader.on("error", () => {}); // it is taken away on purpose
   writer = connectRedis(server.urlOf("worker"), () => {});
   failures.length = 0;
-  outbox = new Outbox({
-    redis: writer,
-    store,
-    metrics: new Metrics(),
-    random: Math.random,
-    onFailure: (error) => failures.push(error),
-  });
+  outbox = anOutbox();
 }, 60_000);
 afterEach(async () => {
   await outbox.stop();
@@ -40,6 +34,17 @@ afterEach(async () => {
   store.close();
   await redis.remove();
 }, 60_000);
+
+function anOutbox(): Outbox {
+  return new Outbox({
+    redis: writer,
+    store,
+    key: null,
+    metrics: new Metrics(),
+    random: Math.random,
+    onFailure: (error) => failures.push(error),
+  });
+}
 
 function change(cpus: number): void {
   const row = { id: "h1", region: "dev", state: "ready" as const, cpus, memory_mb: 1_024 };
@@ -54,7 +59,8 @@ async function read(count: number, from = "0"): Promise<StateEvent[]> {
     if (answer === null) break;
     for (const [id, fields] of answer[0]![1]) {
       last = id;
-      events.push(...z.array(StateEvent).parse(JSON.parse(readEntry(fields)!.payload)));
+      const entry = readEntry(fields)!;
+      if (entry.kind === "batch") events.push(...z.array(StateEvent).parse(JSON.parse(entry.payload)));
     }
   }
   return events;
@@ -91,10 +97,9 @@ describe("Outbox", () => {
       for (const cpus of [2, 3, 4]) change(cpus);
       expect(outboxDepth(store)).toBe(1);
       await redis.start();
-      // The server came back empty: what was acknowledged before is not sent again, only what was not.
+      // The server came back empty, and not even the first of what is published is older than what waited.
       expect((await read(1)).map((event) => event.row?.cpus)).toEqual([4]);
       await emptied();
-      expect(await reader.xlen(regionStream("dev"))).toBe(1);
     },
     60_000,
   );
@@ -115,8 +120,12 @@ describe("Outbox", () => {
   }, 60_000);
 
   test("goes on when its disk could not note for a while what Redis has", async () => {
+    outbox.start();
+    while (await reader.xlen(regionStream("dev")) === 0) await Bun.sleep(1);
+    await outbox.stop();
     change(1);
     store.db.run("PRAGMA query_only = ON");
+    outbox = anOutbox();
     outbox.start();
     expect((await read(1))[0]?.row).toMatchObject({ cpus: 1 });
     while (failures.length === 0) await Bun.sleep(1);

@@ -1,6 +1,9 @@
 /** A real agent, and the test in control's place. */
 import { afterAll, expect, test } from "bun:test";
+import { statSync } from "node:fs";
 import { HostRegistration } from "../contract/worker-api.ts";
+import { loadSigningKey } from "../publish/signing-key-file.ts";
+import { publisherKeyFile } from "./host.ts";
 import { TestWorker } from "./testbed.fixture.ts";
 
 const told = Promise.withResolvers<{ path: string; token: string | null; body: unknown }>();
@@ -32,7 +35,9 @@ test(
     expect(HostRegistration.parse(body)).toMatchObject({
       host: { id: worker.config.host_id, region: worker.config.region, vmm: "runc" },
       url: `unix:${worker.config.listen_socket}`,
+      publisher_key: loadSigningKey(publisherKeyFile(worker.config)).publicKey,
     });
+    expect(statSync(publisherKeyFile(worker.config)).mode & 0o777).toBe(0o600);
   },
   60_000,
 );

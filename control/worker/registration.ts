@@ -1,5 +1,6 @@
 /** Makes this host known to control, again and again: control takes a host that falls silent for gone. */
-import { GodwitError } from "../contract/errors.ts";
+import { GodwitError, WireError } from "../contract/errors.ts";
+import type { PublisherKey } from "../contract/signing.ts";
 import { HostRegistration, REGISTRATION_INTERVAL_MS } from "../contract/worker-api.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import type { Host } from "./host.ts";
@@ -8,11 +9,16 @@ import { hostViewOf } from "./offers.ts";
 const RETRY: Backoff = { firstMs: 100, capMs: REGISTRATION_INTERVAL_MS };
 const CALL_TIMEOUT_MS = 5_000;
 
-/** Runs until `signal` is aborted. */
-export async function register(host: Host, random: () => number, signal: AbortSignal): Promise<void> {
+/** Runs until `signal` is aborted. @param publisherKey replicas believe what it signs, once control has announced it */
+export async function register(
+  host: Host,
+  publisherKey: PublisherKey,
+  random: () => number,
+  signal: AbortSignal,
+): Promise<void> {
   for (let failures = 0; !signal.aborted;) {
     try {
-      await tell(host, signal);
+      await tell(host, publisherKey, signal);
       if (failures > 0) host.log.info("control knows this host again");
       failures = 0;
     } catch (error) {
@@ -25,9 +31,14 @@ export async function register(host: Host, random: () => number, signal: AbortSi
   }
 }
 
-async function tell(host: Host, signal: AbortSignal): Promise<void> {
+async function tell(host: Host, publisherKey: PublisherKey, signal: AbortSignal): Promise<void> {
   const { config } = host;
-  const body: HostRegistration = { host: hostViewOf(host), url: `unix:${config.listen_socket}` };
+  const body: HostRegistration = {
+    host: hostViewOf(host),
+    url: `unix:${config.listen_socket}`,
+    // A control of an earlier version drops it.
+    publisher_key: publisherKey,
+  };
   const url = new URL(`/internal/v1/hosts/${config.host_id}`, config.control_url);
   const answer = await fetch(url, {
     method: "PUT",
@@ -36,9 +47,24 @@ async function tell(host: Host, signal: AbortSignal): Promise<void> {
     signal: AbortSignal.any([signal, AbortSignal.timeout(CALL_TIMEOUT_MS)]),
   });
   if (answer.ok) return void await answer.body?.cancel();
+  const said = wireErrorOf(await answer.text());
   throw new GodwitError(
     "worker.registration_refused",
-    `Control at ${config.control_url} refused host ${config.host_id}: status ${answer.status}`,
-    { fault: "us", retryable: true, hint: "check control_url and node_token in the worker's configuration" },
+    `Control at ${config.control_url} refused host ${config.host_id}: status ${answer.status}${
+      said === null ? "" : `, ${said.code}: ${said.message}`
+    }`,
+    {
+      fault: "us",
+      retryable: true,
+      hint: said?.hint ?? "check control_url and node_token in the worker's configuration",
+    },
   );
+}
+
+function wireErrorOf(body: string): WireError | null {
+  try {
+    return WireError.parse((JSON.parse(body) as { error?: unknown }).error);
+  } catch {
+    return null; // something else answers there
+  }
 }

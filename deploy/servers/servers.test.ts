@@ -62,6 +62,46 @@ describe("servers", () => {
     await server.stop();
   }, 60_000);
 
+  test(
+    "startRedis() lets each named worker append to its own region's stream alone, and take nothing away",
+    async () => {
+      const server = await startRedis({
+        folder: join(folder, "redis-workers"),
+        port: await freePort(),
+        passwords: { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() },
+        workers: [
+          { hostId: "h1", region: "ams", password: newPassword() },
+          { hostId: "h2", region: "fra", password: newPassword() },
+        ],
+        logFile: join(folder, "redis-workers.log"),
+        durable: false,
+      });
+      expect(() => server.urlOf("worker")).toThrow(/no user worker/);
+      const clients = (["worker-h1", "worker-h2", "api"] as const).map((user) =>
+        new Redis(server.urlOf(user), { maxRetriesPerRequest: 1 })
+      );
+      const [first, second, api] = clients as [Redis, Redis, Redis];
+      await first.xadd("godwit:state:region:ams", "MAXLEN", "~", 10, "*", "owner", "worker:h1");
+      await first.xadd("godwit:logs:app", "*", "line", "x");
+      expect(await first.xlen("godwit:state:region:ams")).toBe(1);
+      for (
+        const refused of [
+          first.xadd("godwit:state:region:fra", "*", "owner", "worker:h1"),
+          first.xadd("godwit:state:global", "*", "owner", "api"),
+          first.xlen("godwit:state:region:fra"),
+          first.xtrim("godwit:state:region:ams", "MAXLEN", 0),
+          first.del("godwit:state:region:ams"),
+          second.xadd("godwit:state:region:ams", "*", "owner", "worker:h1"),
+          api.xadd("godwit:state:region:ams", "*", "owner", "worker:h1"),
+          api.del("godwit:state:global"),
+        ]
+      ) await expect(refused).rejects.toThrow(/NOPERM/);
+      for (const client of clients) client.disconnect();
+      await server.stop();
+    },
+    60_000,
+  );
+
   test("startRegistry() asks for its password", async () => {
     const server = await startRegistry({
       folder: join(folder, "registry"),

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { SQL } from "bun";
 import { freePort, newPassword } from "./child.ts";
 import { type PostgresServer, startPostgres } from "./postgres.ts";
-import { type RedisPasswords, type RedisServer, startRedis } from "./redis.ts";
+import { type RedisServer, type RedisUser, startRedis } from "./redis.ts";
 
 let folder: string | null = null;
 let postgres: Promise<PostgresServer> | null = null;
@@ -41,7 +41,7 @@ export async function testDatabase(): Promise<string> {
 }
 
 /** URL of the shared Redis as one of its users. Tests use stream and key names of their own where they can. */
-export async function testRedis(user: keyof RedisPasswords): Promise<string> {
+export async function testRedis(user: RedisUser): Promise<string> {
   const named = process.env.GODWIT_REDIS_URL;
   if (named !== undefined) return named;
   redis ??= startOwnRedis();

@@ -7,7 +7,7 @@ import { startRedis } from "../servers/redis.ts";
 import { startRegistry } from "../servers/registry.ts";
 import { REGISTRY_BYTES_MAX, registryBytes } from "../servers/registry-bound.ts";
 import type { Home } from "./home.ts";
-import type { Secrets } from "./home-record.ts";
+import type { HomeRecord, Secrets } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
 import { configFileOf, type Elsewhere } from "./process-files.ts";
 
@@ -45,7 +45,15 @@ const PASSED_ON = [
   "no_proxy",
 ];
 
-export function stackParts(home: Home, ports: PortPlan, secrets: Secrets, elsewhere: Elsewhere): Part[] {
+export interface StackPartsFacts {
+  readonly home: Home;
+  readonly record: HomeRecord;
+  readonly ports: PortPlan;
+  readonly secrets: Secrets;
+  readonly elsewhere: Elsewhere;
+}
+
+export function stackParts({ home, record, ports, secrets, elsewhere }: StackPartsFacts): Part[] {
   const logFile = (name: PartName) => join(home.logs, `${name}.log`);
   const folder = (name: PartName) => join(home.folder, name);
   const env: Record<string, string> = {};
@@ -89,6 +97,7 @@ export function stackParts(home: Home, ports: PortPlan, secrets: Secrets, elsewh
           folder: folder("redis"),
           port: ports.redis,
           passwords: secrets.redis,
+          workers: [{ hostId: record.host_id, region: record.region, password: secrets.redis.worker }],
           logFile: logFile("redis"),
           onSpawn,
         }),

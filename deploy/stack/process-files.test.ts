@@ -30,6 +30,7 @@ function configs(elsewhere: Elsewhere) {
       initDriveFile: "/d",
       initFolder: "/f",
     } as never,
+    apiPublicKey: "k".repeat(43),
   });
 }
 
@@ -37,11 +38,13 @@ describe("processConfigs()", () => {
   test("gives each process its own Redis user and nothing of the others'", () => {
     const { control, worker, edge } = configs({ databaseUrl: null, redisUrl: null });
     expect(control.redis_url).toBe(`redis://api:${word("b")}@127.0.0.1:18083/0`);
-    expect(worker.redis_url).toBe(`redis://worker:${word("w")}@127.0.0.1:18083/0`);
+    expect(worker.redis_url).toBe(`redis://worker-local:${word("w")}@127.0.0.1:18083/0`);
     expect(edge.rows).toMatchObject({
       from: "redis",
       redis_url: `redis://edge:${word("e")}@127.0.0.1:18083/0`,
+      api_public_key: "k".repeat(43),
     });
+    expect(control.publisher_key_file).toBe("/tmp/godwit-nowhere/control/publisher-key.pem");
     expect(JSON.stringify({ worker, edge })).not.toContain(word("p"));
     expect(JSON.stringify({ control, edge })).not.toContain(word("w"));
     expect(JSON.stringify(edge)).not.toContain(word("n"));

@@ -2,6 +2,9 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ControlConfig, EdgeConfig, WorkerConfig } from "../../control/contract/process-config.ts";
+import type { PublisherKey } from "../../control/contract/signing.ts";
+import { loadSigningKey } from "../../control/publish/signing-key-file.ts";
+import { redisUserOf } from "../servers/redis.ts";
 import type { Home } from "./home.ts";
 import { type HomeRecord, type Secrets, writePrivately } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
@@ -41,7 +44,12 @@ export interface StackFacts {
   readonly ports: PortPlan;
   readonly elsewhere: Elsewhere;
   readonly guest: GuestFiles;
+  /** Of the key in `publisherKeyFileOf`. */
+  readonly apiPublicKey: PublisherKey;
 }
+
+/** Control signs with it what it publishes. Made here and not by control, because the edge must know the public key. */
+export const publisherKeyFileOf = (home: Home) => join(home.folder, "control", "publisher-key.pem");
 
 /** Pure: what each process is told. */
 export function processConfigs(facts: StackFacts) {
@@ -49,8 +57,10 @@ export function processConfigs(facts: StackFacts) {
   if (record.ranges === null) {
     throw new Error("Invariant broken: ranges are chosen before configs are written");
   }
-  const redisUrl = (user: "api" | "worker" | "edge") =>
-    elsewhere.redisUrl ?? `redis://${user}:${secrets.redis[user]}@127.0.0.1:${ports.redis}/0`;
+  const redisUrl = (part: "api" | "worker" | "edge") => {
+    const user = part === "worker" ? redisUserOf(record.host_id) : part;
+    return elsewhere.redisUrl ?? `redis://${user}:${secrets.redis[part]}@127.0.0.1:${ports.redis}/0`;
+  };
   const control: ControlConfig = {
     schema: 1,
     listen: { address: "127.0.0.1", port: ports.api },
@@ -58,6 +68,7 @@ export function processConfigs(facts: StackFacts) {
       `postgres://godwit:${secrets.postgres}@127.0.0.1:${ports.postgres}/godwit`,
     redis_url: redisUrl("api"),
     token_key_file: join(home.folder, "control", "token-key.pem"),
+    publisher_key_file: publisherKeyFileOf(home),
     node_token: secrets.node_token,
     hostname_suffix: "localhost",
     app_url_template: `http://{app}.localhost:${ports.edge}/`,
@@ -104,6 +115,7 @@ export function processConfigs(facts: StackFacts) {
       from: "redis",
       redis_url: redisUrl("edge"),
       replica_file: join(home.folder, "edge", "replica.sqlite"),
+      api_public_key: facts.apiPublicKey,
     },
     access_log: join(home.logs, "access.log"),
     server_name: "godwit",
@@ -115,7 +127,8 @@ export function processConfigs(facts: StackFacts) {
   };
 }
 
-export function writeProcessFiles(facts: StackFacts): void {
+export function writeProcessFiles(given: Omit<StackFacts, "apiPublicKey">): void {
+  const facts = { ...given, apiPublicKey: loadSigningKey(publisherKeyFileOf(given.home)).publicKey };
   const configs = processConfigs(facts);
   for (const part of ["control", "worker", "edge"] as const) {
     mkdirSync(join(facts.home.folder, part), { recursive: true, mode: 0o700 });

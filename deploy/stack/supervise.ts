@@ -20,7 +20,13 @@ const record = readHomeRecord(home);
 if (record === null) throw new Error(`${home.folder} is not a home`);
 mkdirSync(home.logs, { recursive: true, mode: 0o700 });
 const say = (line: string) => console.log(`${new Date().toISOString()} ${line}`);
-const parts = stackParts(home, planPorts(record.port_base), secretsOf(home), elsewhereFromEnvironment());
+const parts = stackParts({
+  home,
+  record,
+  ports: planPorts(record.port_base),
+  secrets: secretsOf(home),
+  elsewhere: elsewhereFromEnvironment(),
+});
 const supervisor = new Supervisor(parts, home.runFolder, say);
 
 rmSync(home.supervisorSocket, { force: true });

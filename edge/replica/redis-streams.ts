@@ -1,4 +1,5 @@
 /** The state streams of a Redis. A command that is not answered in time ends its connection; whoever follows makes another. */
+import { readFileSync } from "node:fs";
 import { Redis } from "ioredis";
 import { messageOf } from "../../control/contract/errors.ts";
 import { regionStream } from "../../control/contract/events.ts";
@@ -12,8 +13,11 @@ const REGION_PREFIX = regionStream("");
 
 type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][] | null;
 
-/** @param url `redis://user:password@host:port/0` or `rediss://…` */
-export function redisStreams(url: string): StateStreams {
+/**
+ * @param url `redis://user:password@host:port/0` or `rediss://…`
+ * @param caFile PEM: who may have signed a `rediss:` server's certificate; none: the authorities that the runtime knows
+ */
+export function redisStreams(url: string, caFile?: string): StateStreams {
   return {
     async connect() {
       const redis = new Redis(url, {
@@ -25,6 +29,10 @@ export function redisStreams(url: string): StateStreams {
         enableReadyCheck: false,
         connectTimeout: ANSWER_WAIT_MS,
         commandTimeout: ANSWER_WAIT_MS,
+        // Read for each connection, so that a renewed file is heeded.
+        ...(caFile === undefined || !url.startsWith("rediss:")
+          ? {}
+          : { tls: { ca: readFileSync(caFile, "utf8") } }),
       });
       const session = new RedisSession(redis);
       await session.answer(() => redis.connect());

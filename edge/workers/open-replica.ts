@@ -17,7 +17,7 @@ export function openReplica(
 ): Replica {
   return new Replica({
     world: {
-      streams: redisStreams(rows.redis_url),
+      streams: redisStreams(rows.redis_url, rows.redis_ca_file),
       files: new FolderFiles(rows.replica_file, openDatabase),
       snapshots: NO_SNAPSHOTS,
       nowMs: () => performance.now(),

@@ -49,7 +49,7 @@ test("moveMachine() moves, patches and publishes in one transaction", () => {
 
 test("moveMachine() leaves all alone where the event changes nothing", () => {
   const { store, spec } = made();
-  acknowledge(store, pending(store, 10));
+  acknowledge(store, pending(store, 10), { firstId: "1-0", lastId: "1-0" });
   expect(store.write(() => moveMachine(store, spec.id, "booted", { cordoned: true }))).toBe(false);
   expect(getMachine(store, spec.id)).toMatchObject({ state: "created", cordoned: false });
   expect(pending(store, 10)).toEqual([]);
@@ -75,7 +75,7 @@ test("pruneDestroyed() waits until the tombstone is with Redis", () => {
   store.write(() => moveMachine(store, spec.id, "destroyed"));
   const later = Date.now() + 1_000;
   expect(pruneDestroyed(store, later)).toEqual([]);
-  acknowledge(store, pending(store, 10));
+  acknowledge(store, pending(store, 10), { firstId: "1-0", lastId: "1-0" });
   expect(pruneDestroyed(store, later)).toEqual([spec.id]);
   expect(listMachines(store)).toEqual([]);
 });

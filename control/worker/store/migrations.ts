@@ -67,4 +67,15 @@ export const MIGRATIONS: readonly string[] = [
     lines TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- The newest event of each key that Redis has acknowledged.
+  CREATE TABLE published (
+    key TEXT PRIMARY KEY,
+    epoch INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    published_ms INTEGER NOT NULL,
+    event TEXT NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

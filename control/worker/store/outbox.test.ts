@@ -3,6 +3,7 @@ import { isNewer } from "../../contract/events.ts";
 import { acknowledge, enqueue, outboxDepth, pending } from "./outbox.ts";
 import { aStore } from "./store.fixture.ts";
 
+const appended = { firstId: "1-0", lastId: "1-0" };
 const host = { id: "h1", region: "dev", state: "ready", cpus: 2, memory_mb: 1_024 } as const;
 
 test("enqueue() keeps the newest event of a key alone", () => {
@@ -21,9 +22,9 @@ test("acknowledge() leaves an entry that was replaced since it was read", () => 
   store.write(() => enqueue(store, "hosts", host, false));
   const read = pending(store, 10);
   store.write(() => enqueue(store, "hosts", { ...host, cpus: 4 }, false));
-  acknowledge(store, read);
+  acknowledge(store, read, appended);
   expect(outboxDepth(store)).toBe(1);
-  acknowledge(store, pending(store, 10));
+  acknowledge(store, pending(store, 10), appended);
   expect(outboxDepth(store)).toBe(0);
 });
 

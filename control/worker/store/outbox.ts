@@ -4,6 +4,8 @@
  */
 import { EVENT_SCHEMA, type StateEvent } from "../../contract/events.ts";
 import { keyOf, type RowOf, type TableName } from "../../contract/rows.ts";
+import type { Appended } from "../../publish/stream-writer.ts";
+import { recordPublished } from "./published.ts";
 import type { Store } from "./store.ts";
 
 export interface OutboxEntry {
@@ -37,9 +39,10 @@ export function pending(store: Store, limit: number): OutboxEntry[] {
   ).all(limit).map((row) => ({ ...row, event: JSON.parse(row.event) as StateEvent }));
 }
 
-/** Takes out what Redis has; an entry that was replaced meanwhile stays. */
-export function acknowledge(store: Store, entries: readonly OutboxEntry[]): void {
+/** Takes out what Redis has, and notes it as published; an entry that was replaced meanwhile stays. */
+export function acknowledge(store: Store, entries: readonly OutboxEntry[], appended: Appended): void {
   store.write(() => {
+    recordPublished(store, entries.map((entry) => entry.event), appended);
     const statement = store.db.query("DELETE FROM outbox WHERE key = ? AND seq = ?");
     for (const entry of entries) statement.run(entry.key, entry.seq);
   });

@@ -27,8 +27,6 @@ export class Store {
   readonly db: Database;
   readonly identity: StoreIdentity;
   readonly now: () => number;
-  /** First part of each version this host publishes: chosen when the database was made. */
-  readonly epoch: number;
   #touched: Set<string> | null = null;
   readonly #listeners = new Set<(machineIds: ReadonlySet<string>) => void>();
 
@@ -38,7 +36,12 @@ export class Store {
     this.now = options.now;
     this.db = open(options.file);
     migrate(this.db, options.file);
-    this.epoch = this.write(() => Number(this.fact("epoch") ?? this.setFact("epoch", String(this.now()))));
+    this.write(() => this.fact("epoch") ?? this.setFact("epoch", String(this.now())));
+  }
+
+  /** First part of each version this host publishes: chosen when the database was made, or found to be set back. */
+  get epoch(): number {
+    return Number(this.fact("epoch"));
   }
 
   /** Runs `body` in one transaction; its result is durable when this returns. Calls inside calls join the outer one. */
@@ -84,6 +87,10 @@ export class Store {
   setFact(name: string, value: string): string {
     this.db.query("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)").run(name, value);
     return value;
+  }
+
+  removeFact(name: string): void {
+    this.db.query("DELETE FROM facts WHERE name = ?").run(name);
   }
 
   close(): void {
