@@ -1,0 +1,31 @@
+/** The program of a builder's process: builds one snapshot, says what became of it, and ends. */
+import { constants, setPriority } from "node:os";
+import process from "node:process";
+import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import { loadRuntime } from "../runtime/runtime.ts";
+import { buildSnapshot } from "./snapshot-build.ts";
+import type { FromBuilder, ToBuilder } from "./snapshot-keeper.ts";
+
+// Signals of the terminal reach every process of its group; the edge is the one that answers them.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+process.once("disconnect", () => process.exit(1));
+const replicaFile = await new Promise<string>((resolve) => {
+  process.once("message", (message: ToBuilder) => resolve(message.replicaFile));
+});
+try {
+  setPriority(constants.priority.PRIORITY_LOW);
+} catch {
+  // It may not; then it is as important as others.
+}
+const tell = (message: FromBuilder) =>
+  new Promise<void>((resolve) => void process.send!(message, undefined, undefined, () => resolve()));
+try {
+  const { openDatabase } = await loadRuntime();
+  const manifest = await buildSnapshot({ replicaFile, openDatabase, wallMs: () => Date.now() });
+  await tell(manifest === null ? { type: "unchanged" } : { type: "built", manifest });
+  process.exit(0);
+} catch (error) {
+  const code = error instanceof GodwitError ? error.code : "replica.snapshot_build_failed";
+  await tell({ type: "failed", code, message: messageOf(error) });
+  process.exit(1);
+}
