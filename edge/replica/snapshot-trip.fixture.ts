@@ -1,4 +1,5 @@
 /** A program for either runtime: builds a snapshot of a replica in a process of its own, serves it, fetches it, reads it. */
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { pino } from "pino";
 import { loadRuntime } from "../runtime/runtime.ts";
@@ -13,8 +14,23 @@ const [file, path, token] = process.argv.slice(2) as [string, string, string];
 const { openDatabase, name } = await loadRuntime();
 const log = pino({ level: "info" }, pino.destination({ dest: 2, sync: true }));
 const folder = new SnapshotFolder(snapshotFolderOf(file));
+/** The most memory that the builder has had (proc(5)), as far as looks at it found. */
+let builderKb = 0;
+function forkWatched() {
+  const child = forkSnapshotBuilder();
+  const timer = setInterval(() => {
+    try {
+      const [, kb] = /VmHWM:\s*(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8")) ?? [];
+      builderKb = Math.max(builderKb, Number(kb ?? 0));
+    } catch {
+      // It has ended.
+    }
+  }, 20);
+  void child.exited.then(() => clearInterval(timer));
+  return child;
+}
 const keeper = new SnapshotKeeper({
-  ...{ replicaFile: file, folder, intervalMs: 3_600_000, fork: forkSnapshotBuilder, log, random: Math.random },
+  ...{ replicaFile: file, folder, intervalMs: 3_600_000, fork: forkWatched, log, random: Math.random },
   ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
 });
 const startedMs = performance.now();
@@ -43,6 +59,7 @@ console.log(JSON.stringify({
   build_ms: Math.round(builtMs - startedMs),
   fetch_ms: Math.round(fetchedMs - listedMs),
   open_ms: Math.round(performance.now() - fetchedMs),
+  builder_rss_max_kb: builderKb,
   rss_max_kb: process.resourceUsage().maxRSS,
 }));
 process.exit(0);
