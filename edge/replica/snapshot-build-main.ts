@@ -1,4 +1,4 @@
-/** The program of a builder's process: builds one snapshot, says what became of it, and ends. */
+/** The program of a builder's process: builds one snapshot, says what became of it, and waits to be ended. */
 import { constants, setPriority } from "node:os";
 import process from "node:process";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
@@ -17,15 +17,13 @@ try {
 } catch {
   // It may not; then it is as important as others.
 }
-const tell = (message: FromBuilder) =>
-  new Promise<void>((resolve) => void process.send!(message, undefined, undefined, () => resolve()));
+const tell = (message: FromBuilder) => void process.send!(message);
+// Whoever hears it ends this process, or has ended, which ends the channel.
 try {
   const { openDatabase } = await loadRuntime();
   const manifest = await buildSnapshot({ replicaFile, openDatabase, wallMs: () => Date.now() });
-  await tell(manifest === null ? { type: "unchanged" } : { type: "built", manifest });
-  process.exit(0);
+  tell(manifest === null ? { type: "unchanged" } : { type: "built", manifest });
 } catch (error) {
   const code = error instanceof GodwitError ? error.code : "replica.snapshot_build_failed";
-  await tell({ type: "failed", code, message: messageOf(error) });
-  process.exit(1);
+  tell({ type: "failed", code, message: messageOf(error) });
 }

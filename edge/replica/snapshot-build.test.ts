@@ -9,7 +9,6 @@ import { openBunDatabase } from "../runtime/sqlite-bun.ts";
 import { openNodeDatabase } from "../runtime/sqlite-node.ts";
 import { forkSnapshotBuilder } from "../workers/child-process.ts";
 import { FolderFiles } from "./replica-files.ts";
-import { storeIn } from "./replica-store.ts";
 import {
   cleanedUp,
   cleanUp,
@@ -103,17 +102,17 @@ for (const [binding, open] of [["bun", openBunDatabase], ["node", openNodeDataba
       expect((await build(file, { openDatabase: open }))?.positions).toEqual({ s: "1-0" });
     });
 
-    test("opens as a replica's own store, in WAL again", async () => {
+    test("can be written to again, in WAL, once it is unpacked", async () => {
       const file = newFile();
-      const files = new FolderFiles(file, open);
-      const store = storeIn(files.createNext());
-      store.apply("godwit:state:global", "5-0", [], [], 1);
-      files.takeOver();
+      new ReplicaWriter(file, open).batch();
       const manifest = (await build(file, { openDatabase: open }))!;
-      store.close();
-      const copy = storeIn(open(unpacked(file, manifest.id)));
-      expect([...copy.positions()]).toEqual([["godwit:state:global", "5-0"]]);
-      copy.close();
+      const path = unpacked(file, manifest.id);
+      const database = open(path);
+      database.exec("PRAGMA journal_mode = WAL");
+      database.exec("UPDATE streams SET position = '2-0'");
+      expect(existsSync(`${path}-wal`)).toBe(true);
+      expect(readReplica(path, open).position).toBe("2-0");
+      database.close();
     });
   });
 }

@@ -50,30 +50,25 @@ class Refusal extends GodwitError {}
 /** Come again later. */
 class Busy extends GodwitError {}
 
-/**
- * @returns the source of the last bytes; null where all were there
- * @throws GodwitError `replica.snapshot_unreachable`, `replica.snapshot_refused`, `replica.snapshot_too_slow`
- */
-export async function downloadSnapshot(download: Download): Promise<string | null> {
+/** @throws GodwitError `replica.snapshot_unreachable`, `replica.snapshot_refused`, `replica.snapshot_too_slow` */
+export async function downloadSnapshot(download: Download): Promise<void> {
   const { limits, manifest, pause, random } = download;
   // Append would write at the end whatever place is named, so "r+" of a file that was made if need be.
   await (await openFile(download.file, "a", 0o600)).close();
   const file = await openFile(download.file, "r+");
   let sources = [...download.from];
-  let failures = 0, busy = 0, turn = 0, last: string | null = null;
+  let failures = 0, busy = 0, turn = 0;
   try {
     for (;;) {
       const at = await startingPoint(file, manifest);
-      if (at === manifest.bytes) return last;
+      if (at === manifest.bytes) return;
       const source = sources[turn % sources.length]!;
       try {
         await readFrom(source, at, file, download);
-        last = source;
       } catch (error) {
         const failure = error instanceof GodwitError ? error : unreachable(source, messageOf(error), error);
         download.onTryFailed(source, failure);
         const got = (await file.stat()).size - at;
-        if (got > 0) last = source;
         if (failure instanceof Refusal) sources = sources.filter((each) => each !== source);
         else turn++;
         if (failure instanceof Busy) busy++;

@@ -108,22 +108,27 @@ export class SnapshotKeeper {
     // What changes from here on may be missing in it.
     const rowsChanged = this.#state.rowsChanged;
     const startedMs = this.#options.nowMs();
-    let said: FromBuilder | null = null;
+    const heard: { said: FromBuilder | null } = { said: null };
     try {
       // What an earlier builder left behind takes up the room that this one needs.
       folder.tidy();
       const child = this.#child = fork();
-      child.onMessage((message) => said = message);
+      child.onMessage((message) => {
+        heard.said = message;
+        // It waits for that, so that what it says comes before its end.
+        child.kill("SIGKILL");
+      });
       child.send({ type: "build", replicaFile });
       const timer = setTimeout(() => child.kill("SIGKILL"), buildMsMax ?? BUILD_MS_MAX);
       const how = await child.exited;
       clearTimeout(timer);
-      said ??= { type: "failed", code: "replica.snapshot_build_failed", message: `its builder ended: ${how}` };
+      heard.said ??= failed(`its builder ended: ${how}`);
       folder.tidy();
     } catch (error) {
-      said ??= { type: "failed", code: "replica.snapshot_build_failed", message: messageOf(error) };
+      heard.said ??= failed(messageOf(error));
     }
     this.#child = null;
+    const { said } = heard;
     this.#heard(said, rowsChanged, startedMs);
     const took_ms = Math.round(this.#options.nowMs() - startedMs);
     if (said.type === "failed") {
@@ -152,6 +157,10 @@ export class SnapshotKeeper {
       rowsChanged: this.#state.rowsChanged - rowsChanged,
     };
   }
+}
+
+function failed(message: string): FromBuilder {
+  return { type: "failed", code: "replica.snapshot_build_failed", message };
 }
 
 /** A folder that cannot be read has none. */

@@ -5,17 +5,17 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openBunDatabase } from "../runtime/sqlite-bun.ts";
-import { FolderFiles } from "./replica-files.ts";
-import { storeIn } from "./replica-store.ts";
+import { ReplicaWriter } from "./snapshot.fixture.ts";
 
 const [MACHINES, APPS, HOSTS] = [1_000_000, 100_000, 1_000];
 const folder = mkdtempSync(join(tmpdir(), "godwit-million-"));
 try {
   const file = join(folder, "replica.sqlite");
-  const files = new FolderFiles(file, openBunDatabase);
-  const database = files.createNext();
-  const store = storeIn(database);
+  const { database } = new ReplicaWriter(file);
+  for (const table of ["apps", "hostnames"]) {
+    database.exec(`CREATE TABLE ${table} (key TEXT PRIMARY KEY, owner TEXT NOT NULL, epoch INTEGER NOT NULL,
+      seq INTEGER NOT NULL, deleted INTEGER NOT NULL, published_ms INTEGER NOT NULL, row TEXT) WITHOUT ROWID`);
+  }
   database.exec("BEGIN");
   const insert = (table: string) =>
     database.prepare(
@@ -40,10 +40,9 @@ try {
     };
     machines.run(`${host_id}/${id}`, `worker:${host_id}`, n, Date.now(), JSON.stringify(row));
   }
-  database.prepare("INSERT INTO streams VALUES ('godwit:state:global', '1-0')").run();
+  database.exec("UPDATE streams SET position = '1-0'");
   database.exec("COMMIT");
-  files.takeOver();
-  store.close();
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   const [next, token] = [join(folder, "next"), "t".repeat(32)];
   writeFileSync(`${next}.token`, token, { mode: 0o600 });
   const program = new URL("./snapshot-trip.fixture.ts", import.meta.url).pathname;

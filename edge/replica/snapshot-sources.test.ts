@@ -68,7 +68,7 @@ async function rawSource(answer: (socket: Socket, head: string) => void): Promis
 }
 
 const QUICK: Partial<DownloadLimits> = {
-  ...{ answerMsMax: 300, windowMs: 300, bytesPerSMin: 1_000, triesMax: 4, progressBytes: 10_000 },
+  ...{ answerMsMax: 500, windowMs: 500, bytesPerSMin: 1_000, triesMax: 3, progressBytes: 10_000 },
   ...{ busyMax: 5, waitMsMin: 1, waitMsMax: 5 },
 };
 function sourcesOf(from: readonly string[], more: Partial<SnapshotSourcesOptions> = {}) {

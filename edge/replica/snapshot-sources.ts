@@ -93,30 +93,30 @@ export class HttpSnapshotSources implements SnapshotSources {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#removeOtherParts(part);
     this.#checkRoom(part, manifest, path);
-    let from = [source, ...(this.#holders.get(manifest.id) ?? []).filter((other) => other !== source)];
-    for (;;) {
-      let last: string | null;
+    const holders = [source, ...(this.#holders.get(manifest.id) ?? []).filter((other) => other !== source)];
+    // All together first, since any of them may be away. If that makes something else than the manifest says, nobody knows
+    // whose bytes were wrong, or whether an earlier process left them: then each from the beginning, and alone.
+    const rounds = holders.length > 1 ? [holders, ...holders.map((holder) => [holder])] : [holders];
+    if (holders.length === 1 && statSync(part, { throwIfNoEntry: false }) !== undefined) rounds.push(holders);
+    let failure: unknown;
+    for (const from of rounds) {
       try {
-        last = await downloadSnapshot({
+        await downloadSnapshot({
           ...{ from, manifest, file: part, token, limits: this.#limits, pause, random },
           onTryFailed: (source, { code, message }) => log.warn({ source, code, err: message }, "download broken off"),
         });
-      } catch (error) {
-        throw isFull(error) && !(error instanceof GodwitError) ? noRoom(part, messageOf(error), error) : error;
-      }
-      try {
         await unpackSnapshot(part, manifest, path);
         return rmSync(part, { force: true });
       } catch (error) {
-        if ((error as GodwitError).code !== "replica.snapshot_damaged") throw error;
-        rmSync(part, { force: true });
-        log.warn({ source: last, err: messageOf(error) }, "a snapshot is not what its manifest says");
-        // All of it was there from before: whose it was is not known, and nobody has had a chance yet.
-        if (last === null) continue;
-        from = from.filter((other) => other !== last);
-        if (from.length === 0) throw error;
+        failure = isFull(error) && !(error instanceof GodwitError) ? noRoom(part, messageOf(error), error) : error;
+        const isDamaged = error instanceof GodwitError && error.code === "replica.snapshot_damaged";
+        if (isDamaged) log.warn({ sources: from, err: error.message }, "a snapshot is not what its manifest says");
+        // What has come so far may be resumed, except where it is of no use to others.
+        if (isDamaged || from !== holders) rmSync(part, { force: true });
+        if (!isDamaged && from === holders) break;
       }
     }
+    throw failure;
   }
 
   #token(): string | null {

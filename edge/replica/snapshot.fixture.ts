@@ -58,7 +58,7 @@ export class ReplicaWriter {
     database.exec("CREATE TABLE streams (name TEXT PRIMARY KEY, position TEXT NOT NULL) WITHOUT ROWID");
     database.exec("CREATE TABLE quarantine (id INTEGER PRIMARY KEY AUTOINCREMENT, event TEXT NOT NULL)");
     database.exec("CREATE TABLE history (id INTEGER PRIMARY KEY, row TEXT)");
-    database.exec("CREATE INDEX machines_by_age ON machines (published_ms)");
+    database.exec("CREATE INDEX history_of_row ON history (row)");
     database.exec(`PRAGMA user_version = ${schema}`);
     database.prepare("INSERT INTO streams VALUES ('s', '0-0')").run();
     files.takeOver();
