@@ -6,6 +6,7 @@
 import { type FileHandle, open as openFile } from "node:fs/promises";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
+import { isFull } from "./full-disk.ts";
 
 export interface DownloadLimits {
   /** Until a source has answered. */
@@ -66,6 +67,7 @@ export async function downloadSnapshot(download: Download): Promise<void> {
       try {
         await readFrom(source, at, file, download);
       } catch (error) {
+        if (isFull(error)) throw error;
         const failure = error instanceof GodwitError ? error : unreachable(source, messageOf(error), error);
         download.onTryFailed(source, failure);
         const got = (await file.stat()).size - at;

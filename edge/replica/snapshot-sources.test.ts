@@ -306,6 +306,15 @@ describe("fetch()", () => {
     }, 20_000);
   }
 
+  test("is not misled by one that offers other content under the same id", async () => {
+    const lie = anySnapshot(1_000, { id: manifest.id, positions: { s: "9000-0" } });
+    const { sources, path } = sourcesOf([await goodSource(lie), await goodSource(snapshot)]);
+    const offers = await sources.list();
+    expect(offers.map(({ manifest }) => manifest.sha256)).toEqual([lie.manifest.sha256, manifest.sha256]);
+    await sources.fetch(offers[1]!, path);
+    expect(readFileSync(path).equals(snapshot.content)).toBe(true);
+  });
+
   test("waits for a source that is busy for a while", async () => {
     const good = await goodSource(snapshot);
     let busy = 3;

@@ -76,9 +76,9 @@ export class HttpSnapshotSources implements SnapshotSources {
     for (const { source, snapshots } of answers) {
       for (const manifest of snapshots) {
         if (manifest.replica_schema !== replicaSchema) continue;
-        const holders = this.#holders.get(manifest.id);
+        const holders = this.#holders.get(nameOf(manifest));
         if (holders === undefined) {
-          this.#holders.set(manifest.id, [source]);
+          this.#holders.set(nameOf(manifest), [source]);
           offers.push({ source, manifest });
         } else if (!holders.includes(source)) holders.push(source);
       }
@@ -93,7 +93,7 @@ export class HttpSnapshotSources implements SnapshotSources {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#removeOtherParts(part);
     this.#checkRoom(part, manifest, path);
-    const holders = [source, ...(this.#holders.get(manifest.id) ?? []).filter((other) => other !== source)];
+    const holders = [source, ...(this.#holders.get(nameOf(manifest)) ?? []).filter((other) => other !== source)];
     // All together first, since any of them may be away. If that makes something else than the manifest says, nobody knows
     // whose bytes were wrong, or whether an earlier process left them: then each from the beginning, and alone.
     const rounds = holders.length > 1 ? [holders, ...holders.map((holder) => [holder])] : [holders];
@@ -146,6 +146,11 @@ export class HttpSnapshotSources implements SnapshotSources {
       .sort((one, two) => two.atMs - one.atMs);
     for (const { path } of parts.slice(PARTS_KEPT - 1)) rmSync(path, { force: true });
   }
+}
+
+/** By all that is checked, so that nobody can put another content under the id of a good one. */
+function nameOf({ id, sha256, bytes, file_bytes }: SnapshotManifest): string {
+  return `${id} ${sha256} ${bytes} ${file_bytes}`;
 }
 
 /** Those that hold more of the streams come first, then those that were made later. */
