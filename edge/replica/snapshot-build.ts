@@ -57,7 +57,9 @@ export async function buildSnapshot(build: SnapshotBuild): Promise<SnapshotManif
     );
     if (copied === null) return null;
     const fileBytes = statSync(copy).size;
-    if (fileBytes > SNAPSHOT_BYTES_MAX) throw new Error(`${fileBytes} bytes are more than a snapshot may have`);
+    if (fileBytes > SNAPSHOT_BYTES_MAX) {
+      throw new Error(`${fileBytes} bytes are more than a snapshot may have`);
+    }
     const { bytes, sha256 } = await pack(copy, packed);
     const manifest = SnapshotManifest.parse({
       schema: 1,

@@ -52,7 +52,11 @@ export function copyState(
     // The transaction has begun. A generation that was replaced before may have lost its log to `prune` already.
     if (identityOf(file) !== identity) throw new Error(`${file} was replaced while it was opened`);
     if (known !== null && samePositions(positions, known)) return null;
-    const copied = { replicaSchema: copySchema(database), positions, rows: copyRows(database, tombstonesBeforeMs) };
+    const copied = {
+      replicaSchema: copySchema(database),
+      positions,
+      rows: copyRows(database, tombstonesBeforeMs),
+    };
     copyIndexes(database);
     database.exec("COMMIT");
     return copied;

@@ -189,12 +189,16 @@ export function snapshotUrl(base: string, id?: string): string {
 }
 
 export function unreachable(source: string, reason: string, cause?: unknown): GodwitError {
-  return new GodwitError("replica.snapshot_unreachable", `Cannot fetch a snapshot from ${source}: ${reason}`, {
-    fault: "us",
-    retryable: true,
-    hint: "see whether that edge runs and can be reached from here",
-    cause,
-  });
+  return new GodwitError(
+    "replica.snapshot_unreachable",
+    `Cannot fetch a snapshot from ${source}: ${reason}`,
+    {
+      fault: "us",
+      retryable: true,
+      hint: "see whether that edge runs and can be reached from here",
+      cause,
+    },
+  );
 }
 
 function slow(source: string, reason: string): GodwitError {

@@ -132,7 +132,10 @@ export class SnapshotKeeper {
     this.#heard(said, rowsChanged, startedMs);
     const took_ms = Math.round(this.#options.nowMs() - startedMs);
     if (said.type === "failed") {
-      log.warn({ code: said.code, err: said.message, failures: this.#state.failures }, "no snapshot was built");
+      log.warn(
+        { code: said.code, err: said.message, failures: this.#state.failures },
+        "no snapshot was built",
+      );
     } else if (said.type === "built") {
       const { id, rows, file_bytes, bytes } = said.manifest;
       log.info({ snapshot: id, rows, file_bytes, bytes, took_ms }, "snapshot built");

@@ -22,8 +22,13 @@ try {
       `INSERT INTO ${table} (key, owner, epoch, seq, deleted, published_ms, row) VALUES (?, ?, 1, ?, 0, ?, ?)`,
     );
   const [apps, hostnames, machines] = [insert("apps"), insert("hostnames"), insert("machines")];
-  const services = [{ protocol: "tcp", internal_port: 8080, ports: [{ port: 443, handlers: ["tls", "http"] }] }];
-  const random = (digits: number) => Buffer.from(crypto.getRandomValues(new Uint8Array(digits / 2))).toString("hex");
+  const services = [{
+    protocol: "tcp",
+    internal_port: 8080,
+    ports: [{ port: 443, handlers: ["tls", "http"] }],
+  }];
+  const random = (digits: number) =>
+    Buffer.from(crypto.getRandomValues(new Uint8Array(digits / 2))).toString("hex");
   const ids = Array.from({ length: APPS }, () => random(20));
   for (const [n, id] of ids.entries()) {
     const org = { org_id: ids[n % 1_000]!, org_slug: `org-${n % 1_000}` };
@@ -34,8 +39,19 @@ try {
   for (let n = 0; n < MACHINES; n++) {
     const [id, host_id] = [random(14), `host-${n % HOSTS}`];
     const row = {
-      ...{ id, app_id: ids[n % APPS], host_id, region: "ams", release_id: ids[(n + 1) % APPS], state: "started" },
-      ...{ cordoned: false, address4: `172.20.${n % 250}.${n % 199}`, address6: `fdaa:0:${n % 9_999}::${n % 99}` },
+      ...{
+        id,
+        app_id: ids[n % APPS],
+        host_id,
+        region: "ams",
+        release_id: ids[(n + 1) % APPS],
+        state: "started",
+      },
+      ...{
+        cordoned: false,
+        address4: `172.20.${n % 250}.${n % 199}`,
+        address6: `fdaa:0:${n % 9_999}::${n % 99}`,
+      },
       ...{ services, started_at_ms: Date.now() - n, healthy: true },
     };
     machines.run(`${host_id}/${id}`, `worker:${host_id}`, n, Date.now(), JSON.stringify(row));
@@ -46,8 +62,11 @@ try {
   const [next, token] = [join(folder, "next"), "t".repeat(32)];
   writeFileSync(`${next}.token`, token, { mode: 0o600 });
   const program = new URL("./snapshot-trip.fixture.ts", import.meta.url).pathname;
-  const child = Bun.spawn([process.execPath, program, file, next, token], { stdout: "pipe", stderr: "inherit" });
-  const measured = JSON.parse((await child.stdout.text()).trim().split("\n").at(-1)!);
+  const child = Bun.spawn([process.execPath, program, file, next, token], {
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const measured = JSON.parse((await new Response(child.stdout).text()).trim().split("\n").at(-1)!);
   console.log(JSON.stringify({ replica_bytes: statSync(`${file}.1`).size, ...measured }));
 } finally {
   rmSync(folder, { recursive: true, force: true });

@@ -73,7 +73,12 @@ test("it serves a file whole and in parts, as its length, its tag and HEAD say",
   expect((await bytesOf(head)).length).toBe(0);
   await until(() => lines.length === 4);
   expect(lines.every(({ msg, whole }) => msg === "snapshot served" && whole === true)).toBe(true);
-  expect(lines[1]).toMatchObject({ snapshot: manifest.id, first: 1_000_000, last: 1_999_999, sent: 1_000_000 });
+  expect(lines[1]).toMatchObject({
+    snapshot: manifest.id,
+    first: 1_000_000,
+    last: 1_999_999,
+    sent: 1_000_000,
+  });
 });
 
 test("it knows no other path, and no other method", async () => {
@@ -120,7 +125,9 @@ test("beyond loopback it asks for the token, and does not start without one", as
       expect(await response.text()).toContain("replica.snapshot_token_wrong");
     }
   }
-  const response = await fetch(urlOf(snapshot.manifest.id), { headers: { authorization: `bearer ${TOKEN}` } });
+  const response = await fetch(urlOf(snapshot.manifest.id), {
+    headers: { authorization: `bearer ${TOKEN}` },
+  });
   expect((await bytesOf(response)).equals(snapshot.packed)).toBe(true);
 });
 
@@ -156,7 +163,9 @@ test("many may download at once, more are told to come again", async () => {
 
 test("all downloads together keep to the pace", async () => {
   const { manifest, packed } = anySnapshot(1_000_000);
-  const { urlOf } = await serve([{ manifest, packed, content: packed }], { limits: { bytesPerS: 4_000_000 } });
+  const { urlOf } = await serve([{ manifest, packed, content: packed }], {
+    limits: { bytesPerS: 4_000_000 },
+  });
   const startedMs = performance.now();
   await Promise.all(Array.from({ length: 4 }, async () => bytesOf(await fetch(urlOf(manifest.id)))));
   // 4 MB at 4 MB/s, less the burst of the beginning.
@@ -182,7 +191,9 @@ test("a client that takes nothing is cut off, and its snapshot is held until the
 
 test("a client that leaves ends its download, and stop() ends those under way", async () => {
   const { manifest, packed } = anySnapshot(4_000_000);
-  const { urlOf, server } = await serve([{ manifest, packed, content: packed }], { limits: { bytesPerS: 500_000 } });
+  const { urlOf, server } = await serve([{ manifest, packed, content: packed }], {
+    limits: { bytesPerS: 500_000 },
+  });
   const leaving = new AbortController();
   const response = await fetch(urlOf(manifest.id), { signal: leaving.signal });
   const reader = response.body!.getReader();

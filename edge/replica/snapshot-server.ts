@@ -125,7 +125,9 @@ export class SnapshotServer {
       return this.#refuse(request, response, 405, NOT_FOUND);
     }
     const path = request.url ?? "/";
-    if (path === SNAPSHOTS_PATH) return sendJson(request, response, 200, { snapshots: folder.list().slice(0, 16) });
+    if (path === SNAPSHOTS_PATH) {
+      return sendJson(request, response, 200, { snapshots: folder.list().slice(0, 16) });
+    }
     // Only what has the form of an id is ever looked for, and only below its own manifest.
     const id = path.startsWith(`${SNAPSHOTS_PATH}/`) ? path.slice(SNAPSHOTS_PATH.length + 1) : "";
     const manifest = folder.find(id);
@@ -144,12 +146,18 @@ export class SnapshotServer {
     }
   }
 
-  async #download(request: IncomingMessage, response: ServerResponse, manifest: SnapshotManifest): Promise<void> {
+  async #download(
+    request: IncomingMessage,
+    response: ServerResponse,
+    manifest: SnapshotManifest,
+  ): Promise<void> {
     const { folder, log } = this.#options;
     const { id, bytes } = manifest;
     const etag = `"${id}"`;
     const { range: asked, "if-range": ifRange } = request.headers;
-    const range = request.method === "GET" ? rangeOf(asked, ifRange as string | undefined, etag, bytes) : null;
+    const range = request.method === "GET"
+      ? rangeOf(asked, ifRange as string | undefined, etag, bytes)
+      : null;
     response.setHeader("etag", etag);
     response.setHeader("accept-ranges", "bytes");
     if (range === "unsatisfiable") {
@@ -200,7 +208,9 @@ export class SnapshotServer {
         if (waitMs > 0) await pause(waitMs, gone.signal);
         if (gone.signal.aborted) break;
         const taken = response.write(buffer.subarray(0, bytesRead));
-        if (!taken && !await drained(response, Math.min(stallMsMax, endMs - performance.now()), gone.signal)) break;
+        if (
+          !taken && !await drained(response, Math.min(stallMsMax, endMs - performance.now()), gone.signal)
+        ) break;
         at += bytesRead;
         if (performance.now() > endMs) break;
       }
@@ -220,10 +230,14 @@ export class SnapshotServer {
   }
 }
 
-const TOKEN_WRONG = new GodwitError("replica.snapshot_token_wrong", "This is not the token of these snapshots", {
-  fault: "client",
-  hint: "snapshot_token_file must hold the same on every edge of the fleet",
-});
+const TOKEN_WRONG = new GodwitError(
+  "replica.snapshot_token_wrong",
+  "This is not the token of these snapshots",
+  {
+    fault: "client",
+    hint: "snapshot_token_file must hold the same on every edge of the fleet",
+  },
+);
 const NOT_FOUND = new GodwitError("replica.snapshot_not_found", "There is no such snapshot here", {
   fault: "client",
   hint: `GET ${SNAPSHOTS_PATH} lists those that there are`,

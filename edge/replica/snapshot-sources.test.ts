@@ -4,9 +4,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
-import { zstdCompressSync } from "node:zlib";
+import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
-import { closedPort } from "../edge.fixture.ts";
+import { closedPort, until } from "../edge.fixture.ts";
 import type { SnapshotOffer } from "./ports.ts";
 import {
   type AnySnapshot,
@@ -20,7 +20,12 @@ import {
 } from "./snapshot.fixture.ts";
 import type { DownloadLimits } from "./snapshot-download.ts";
 import { SnapshotServer } from "./snapshot-server.ts";
-import { HttpSnapshotSources, LIST_BYTES_MAX, newestFirst, type SnapshotSourcesOptions } from "./snapshot-sources.ts";
+import {
+  HttpSnapshotSources,
+  LIST_BYTES_MAX,
+  newestFirst,
+  type SnapshotSourcesOptions,
+} from "./snapshot-sources.ts";
 
 afterEach(cleanUp);
 const TOKEN = "t".repeat(40);
@@ -75,13 +80,23 @@ function sourcesOf(from: readonly string[], more: Partial<SnapshotSourcesOptions
   const { log, lines } = listeningLog();
   const folder = join(newFolder(), "replica.sqlite.snapshots");
   const sources = new HttpSnapshotSources({
-    ...{ from, tokenFile: null, folder, replicaSchema: 1, log, limits: QUICK, random: Math.random },
+    ...{
+      from,
+      tokenFile: null,
+      folder,
+      replicaSchema: 1,
+      log,
+      limits: QUICK,
+      listMsMax: 1_000,
+      random: Math.random,
+    },
     pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
     ...more,
   });
   return { sources, lines, folder: more.folder ?? folder, path: join(more.folder ?? folder, "..", "next") };
 }
 const offerOf = (source: string, { manifest }: AnySnapshot): SnapshotOffer => ({ source, manifest });
+const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 const leftIn = (folder: string) => existsSync(folder) ? readdirSync(folder) : [];
 async function failureOf(fetching: Promise<void>): Promise<{ code: string; message: string }> {
   return await fetching.then(() => ({ code: "none", message: "" }), (error) => error);
@@ -96,7 +111,9 @@ describe("list()", () => {
       `http://127.0.0.1:${await closedPort()}`,
       await rawSource(() => {}),
       await httpSource((_, response) => response.end("no JSON")),
-      await httpSource((_, response) => response.writeHead(302, { location: `${good[0]}/replica/snapshots` }).end()),
+      await httpSource((_, response) =>
+        response.writeHead(302, { location: `${good[0]}/replica/snapshots` }).end()
+      ),
       await httpSource((_, response) => response.end(`{"snapshots":[{"schema":1,"id":"../../etc/passwd"}]}`)),
       await httpSource((_, response) => response.end(`{"x":"${"x".repeat(LIST_BYTES_MAX)}"}`)),
     ];
@@ -180,13 +197,18 @@ describe("fetch()", () => {
                   `Content-Range: bytes ${from}-${packed.length - 1}/${packed.length}\r\n\r\n`,
             );
             socket.write(body);
-            if (body.length < length) socket.end();
+            // Bytes that come together with the end of the connection are lost to `fetch` on Bun.
+            if (body.length < length) {
+              void until(() => sizeOf(part) === from + body.length).then(() => socket.destroy());
+            }
           });
-          const { sources, path } = sourcesOf([source]);
+          const { sources, path, folder } = sourcesOf([source]);
+          const part = join(folder, `part-${manifest.id}.zst`);
           await sources.fetch({ source, manifest }, path);
           expect(readFileSync(path).equals(content)).toBe(true);
+          expect(ranges.length).toBeGreaterThan(1);
           for (const head of ranges.slice(1)) {
-            if (/^range:/im.test(head)) expect(head.toLowerCase()).toContain(`if-range: "${manifest.id}"`);
+            expect(head.toLowerCase()).toContain(`if-range: "${manifest.id}"`);
           }
         },
       ),
@@ -200,10 +222,12 @@ describe("fetch()", () => {
     const good = await goodSource(snapshot);
     const source = await httpSource((request, response) => {
       asked.push(request.headers.range);
-      void fetch(good + request.url, { headers: request.headers as Record<string, string> }).then(async (got) => {
-        response.writeHead(got.status, Object.fromEntries(got.headers));
-        response.end(new Uint8Array(await got.arrayBuffer()));
-      });
+      void fetch(good + request.url, { headers: request.headers as Record<string, string> }).then(
+        async (got) => {
+          response.writeHead(got.status, Object.fromEntries(got.headers));
+          response.end(new Uint8Array(await got.arrayBuffer()));
+        },
+      );
     });
     const { sources, folder, path } = sourcesOf([source]);
     await sources.list();
@@ -246,49 +270,79 @@ describe("fetch()", () => {
   /** Each alone fails with the code; beside a good one that has the same snapshot, that one serves. */
   const bad: [string, string, () => Promise<string>][] = [
     ["is away", "replica.snapshot_unreachable", async () => `http://127.0.0.1:${await closedPort()}`],
-    ["never answers", "replica.snapshot_too_slow", (() => rawSource(() => {}))],
-    ["stalls", "replica.snapshot_too_slow", (() =>
+    ["never answers", "replica.snapshot_too_slow", () => rawSource(() => {})],
+    ["stalls", "replica.snapshot_too_slow", () =>
       rawSource((socket) => {
         socket.write(header);
         socket.write(packed.subarray(0, 100));
-      }))],
-    ["trickles", "replica.snapshot_too_slow", (() =>
+      })],
+    ["trickles", "replica.snapshot_too_slow", () =>
       rawSource((socket) => {
         socket.write(header);
         let at = 0;
         const timer = setInterval(() => socket.write(packed.subarray(at, ++at)), 20);
         socket.on("close", () => clearInterval(timer));
-      }))],
-    ["closes at once", "replica.snapshot_unreachable", (() => rawSource((socket) => void socket.end()))],
-    ["closes early each time", "replica.snapshot_unreachable", (() =>
+      })],
+    ["closes at once", "replica.snapshot_unreachable", () => rawSource((socket) => void socket.end())],
+    ["closes early each time", "replica.snapshot_unreachable", () =>
       rawSource((socket) => {
         socket.write(header);
         socket.end(packed.subarray(0, 50));
-      }))],
-    ["redirects", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end()))],
-    ["has no such thing", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.writeHead(404).end()))],
-    ["wants another token", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.writeHead(401).end()))],
-    ["is busy for ever", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.writeHead(503).end()))],
-    ["encodes", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.writeHead(200, { "content-encoding": "gzip" }).end(Bun.gzipSync(packed))))],
-    ["sends a part that nobody asked for", "replica.snapshot_refused", (() =>
-      httpSource((_, response) =>
-        response.writeHead(206, { "content-range": `bytes 10-19/${packed.length}` }).end(packed.subarray(10, 20))
-      ))],
-    ["sends more than it said", "replica.snapshot_refused", (() =>
-      httpSource((_, response) => response.end(Buffer.concat([packed, packed]))))],
-    ["sends other bytes", "replica.snapshot_damaged", (() =>
-      httpSource((_, response) => response.end(Buffer.alloc(packed.length, 7))))],
-    ["sends one wrong byte", "replica.snapshot_damaged", (() =>
+      })],
+    [
+      "redirects",
+      "replica.snapshot_refused",
+      () => httpSource((_, response) => response.writeHead(302, { location: "http://127.0.0.1:1/" }).end()),
+    ],
+    [
+      "has no such thing",
+      "replica.snapshot_refused",
+      () => httpSource((_, response) => response.writeHead(404).end()),
+    ],
+    [
+      "wants another token",
+      "replica.snapshot_refused",
+      () => httpSource((_, response) => response.writeHead(401).end()),
+    ],
+    [
+      "is busy for ever",
+      "replica.snapshot_refused",
+      () => httpSource((_, response) => response.writeHead(503).end()),
+    ],
+    [
+      "encodes",
+      "replica.snapshot_refused",
+      () =>
+        httpSource((_, response) =>
+          response.writeHead(200, { "content-encoding": "gzip" }).end(gzipSync(packed))
+        ),
+    ],
+    [
+      "sends a part that nobody asked for",
+      "replica.snapshot_refused",
+      () =>
+        httpSource((_, response) =>
+          response.writeHead(206, { "content-range": `bytes 10-19/${packed.length}` }).end(
+            packed.subarray(10, 20),
+          )
+        ),
+    ],
+    [
+      "sends more than it said",
+      "replica.snapshot_refused",
+      () => httpSource((_, response) => response.end(Buffer.concat([packed, packed]))),
+    ],
+    [
+      "sends other bytes",
+      "replica.snapshot_damaged",
+      () => httpSource((_, response) => response.end(Buffer.alloc(packed.length, 7))),
+    ],
+    ["sends one wrong byte", "replica.snapshot_damaged", () =>
       httpSource((_, response) => {
         const wrong = Buffer.from(packed);
         wrong[100_000]! ^= 1;
         response.end(wrong);
-      }))],
+      })],
   ];
   for (const [what, code, make] of bad) {
     test(`a source that ${what} is ${code}, and another one serves`, async () => {
@@ -320,7 +374,9 @@ describe("fetch()", () => {
     let busy = 3;
     const source = await httpSource((request, response) => {
       if (busy-- > 0) return void response.writeHead(503, { "retry-after": "5" }).end();
-      void fetch(good + request.url).then(async (got) => response.end(new Uint8Array(await got.arrayBuffer())));
+      void fetch(good + request.url).then(async (got) =>
+        response.end(new Uint8Array(await got.arrayBuffer()))
+      );
     });
     const { sources, path } = sourcesOf([source]);
     await sources.fetch(offerOf(source, snapshot), path);
@@ -334,13 +390,19 @@ describe("fetch()", () => {
       anySnapshot(200_000, { file_bytes: 199_999 }),
       anySnapshot(200_000, { file_bytes: 200_001 }),
       anySnapshot(200_000, { sha256: "0".repeat(64) }),
-      { packed: bomb, content: bomb, manifest: { ...manifest, bytes: bomb.length, sha256, file_bytes: 1_000_000 } },
+      {
+        packed: bomb,
+        content: bomb,
+        manifest: { ...manifest, bytes: bomb.length, sha256, file_bytes: 1_000_000 },
+      },
     ];
     for (const lie of lies) {
       const source = await goodSource(lie);
       const { sources, folder, path } = sourcesOf([source]);
       const before = process.memoryUsage().rss;
-      expect((await failureOf(sources.fetch(offerOf(source, lie), path))).code).toBe("replica.snapshot_damaged");
+      expect((await failureOf(sources.fetch(offerOf(source, lie), path))).code).toBe(
+        "replica.snapshot_damaged",
+      );
       expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000);
       expect(existsSync(path)).toBe(false);
       expect(leftIn(folder)).toEqual([]);

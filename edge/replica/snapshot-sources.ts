@@ -40,6 +40,8 @@ export interface SnapshotSourcesOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly limits?: Partial<DownloadLimits>;
+  /** @default LIST_MS_MAX */
+  readonly listMsMax?: number;
   /** @default what the file system says */
   readonly freeBytes?: () => number;
 }
@@ -58,7 +60,7 @@ export class HttpSnapshotSources implements SnapshotSources {
   }
 
   async list(): Promise<SnapshotOffer[]> {
-    const { log, replicaSchema, random } = this.#options;
+    const { log, replicaSchema, random, listMsMax = LIST_MS_MAX } = this.#options;
     const token = this.#token();
     const offers: SnapshotOffer[] = [];
     // In a new order each time, so that not all edges of a fleet begin with the same source.
@@ -66,7 +68,7 @@ export class HttpSnapshotSources implements SnapshotSources {
       .sort((one, two) => one.drawn - two.drawn);
     const answers = await Promise.all(shuffled.map(async ({ source }) => {
       try {
-        return { source, snapshots: await listOf(source, token) };
+        return { source, snapshots: await listOf(source, token, listMsMax) };
       } catch (error) {
         log.warn({ source, err: messageOf(error) }, "a source of snapshots cannot be used");
         return { source, snapshots: [] };
@@ -93,7 +95,10 @@ export class HttpSnapshotSources implements SnapshotSources {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#removeOtherParts(part);
     this.#checkRoom(part, manifest, path);
-    const holders = [source, ...(this.#holders.get(nameOf(manifest)) ?? []).filter((other) => other !== source)];
+    const holders = [
+      source,
+      ...(this.#holders.get(nameOf(manifest)) ?? []).filter((other) => other !== source),
+    ];
     // All together first, since any of them may be away. If that makes something else than the manifest says, nobody knows
     // whose bytes were wrong, or whether an earlier process left them: then each from the beginning, and alone.
     const rounds = holders.length > 1 ? [holders, ...holders.map((holder) => [holder])] : [holders];
@@ -103,14 +108,19 @@ export class HttpSnapshotSources implements SnapshotSources {
       try {
         await downloadSnapshot({
           ...{ from, manifest, file: part, token, limits: this.#limits, pause, random },
-          onTryFailed: (source, { code, message }) => log.warn({ source, code, err: message }, "download broken off"),
+          onTryFailed: (source, { code, message }) =>
+            log.warn({ source, code, err: message }, "download broken off"),
         });
         await unpackSnapshot(part, manifest, path);
         return rmSync(part, { force: true });
       } catch (error) {
-        failure = isFull(error) && !(error instanceof GodwitError) ? noRoom(part, messageOf(error), error) : error;
+        failure = isFull(error) && !(error instanceof GodwitError)
+          ? noRoom(part, messageOf(error), error)
+          : error;
         const isDamaged = error instanceof GodwitError && error.code === "replica.snapshot_damaged";
-        if (isDamaged) log.warn({ sources: from, err: error.message }, "a snapshot is not what its manifest says");
+        if (isDamaged) {
+          log.warn({ sources: from, err: error.message }, "a snapshot is not what its manifest says");
+        }
         // What has come so far may be resumed, except where it is of no use to others.
         if (isDamaged || from !== holders) rmSync(part, { force: true });
         if (!isDamaged && from === holders) break;
@@ -172,8 +182,8 @@ function reach({ positions }: SnapshotManifest): number {
 }
 const POSITION_MS_MAX = 1e13;
 
-async function listOf(source: string, token: string | null): Promise<SnapshotManifest[]> {
-  const signal = AbortSignal.timeout(LIST_MS_MAX);
+async function listOf(source: string, token: string | null, msMax: number): Promise<SnapshotManifest[]> {
+  const signal = AbortSignal.timeout(msMax);
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (token !== null) headers.authorization = `Bearer ${token}`;
   const response = await fetch(snapshotUrl(source), { headers, redirect: "manual", signal });
@@ -199,6 +209,10 @@ async function boundedText(response: Response, source: string): Promise<string> 
 /** They would be shown to people, and `fetch` takes none. */
 function withoutCredentials(base: string): string {
   const url = new URL(base);
-  url.username = url.password = url.search = url.hash = "";
+  url.username =
+    url.password =
+    url.search =
+    url.hash =
+      "";
   return url.href;
 }

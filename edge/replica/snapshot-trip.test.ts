@@ -20,10 +20,21 @@ for (const runtime of ["bun", "deno"] as const) {
     const writer = new ReplicaWriter(file);
     writer.fill(5_000, 400);
     for (let i = 0; i < 60; i++) writer.batch();
-    const child = Bun.spawn([...RUNTIMES[runtime], program, file, path, token], { stdout: "pipe", stderr: "pipe" });
-    const [said, failed] = await Promise.all([child.stdout.text(), child.stderr.text(), child.exited]);
+    const child = Bun.spawn([...RUNTIMES[runtime], program, file, path, token], {
+      stdout: "pipe",
+      stderr: "pipe",
+    });
+    const [said, failed] = await Promise.all([
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+      child.exited,
+    ]);
     expect([said.trim().split("\n").at(-1)!.slice(0, 1), failed]).toEqual(["{", expect.any(String)]);
-    expect(JSON.parse(said.trim().split("\n").at(-1)!)).toMatchObject({ runtime, position: "60-0", rows: 5_050 });
+    expect(JSON.parse(said.trim().split("\n").at(-1)!)).toMatchObject({
+      runtime,
+      position: "60-0",
+      rows: 5_050,
+    });
     expect(failed).toContain("snapshot served");
     expect(failed).not.toContain(token);
     expect(readReplica(path)).toMatchObject({ rows: rowsAt("60-0"), check: "ok" });

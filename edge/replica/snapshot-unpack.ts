@@ -19,7 +19,11 @@ const CHUNK_BYTES = 1_048_576;
  * @param packed what was downloaded; @param path is written anew, and removed where that fails
  * @throws GodwitError `replica.snapshot_damaged`, `replica.snapshot_no_room`
  */
-export async function unpackSnapshot(packed: string, manifest: SnapshotManifest, path: string): Promise<void> {
+export async function unpackSnapshot(
+  packed: string,
+  manifest: SnapshotManifest,
+  path: string,
+): Promise<void> {
   const hash = createHash("sha256");
   let written = 0;
   try {

@@ -32,7 +32,10 @@ export function newFolder(): string {
  */
 export function listeningLog() {
   const lines: Record<string, unknown>[] = [];
-  return { lines, log: pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) }) };
+  return {
+    lines,
+    log: pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) }),
+  };
 }
 
 /** Machines that the writer goes round: batch K writes machine K modulo so many. */
@@ -45,6 +48,7 @@ export const MACHINES = 50;
 export class ReplicaWriter {
   readonly database: SqlDatabase;
   batches = 0;
+  #closed = false;
 
   /** @param schema like the replica's own; another one by number, to see that it travels */
   constructor(file: string, open: OpenDatabase = openBunDatabase, schema = 1) {
@@ -62,7 +66,12 @@ export class ReplicaWriter {
     database.exec(`PRAGMA user_version = ${schema}`);
     database.prepare("INSERT INTO streams VALUES ('s', '0-0')").run();
     files.takeOver();
-    cleanedUp(() => database.close());
+    cleanedUp(() => this.close());
+  }
+
+  close(): void {
+    if (!this.#closed) this.database.close();
+    this.#closed = true;
   }
 
   batch(): void {

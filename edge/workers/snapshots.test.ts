@@ -59,20 +59,27 @@ test("a replicator without a listener has no part in snapshots", async () => {
 test("a replicator follows on where its listener lacks a token, and serves once there is one", async () => {
   const port = await freePort();
   const snapshot_token_file = join(newFolder(), "token");
-  const replicator = await startReplicator({ snapshots_listen: { address: "0.0.0.0", port }, snapshot_token_file });
+  const replicator = await startReplicator({
+    snapshots_listen: { address: "0.0.0.0", port },
+    snapshot_token_file,
+  });
   await until(() => replicator.caughtUp && replicator.snapshots?.listen_error !== null);
   expect(String(replicator.snapshots!.listen_error)).toContain("token file");
   writeFileSync(snapshot_token_file, "t".repeat(32), { mode: 0o600 });
   await until(() => replicator.snapshots?.port === port, 30_000);
 }, 60_000);
 
-test("a replicator follows on while its listener's address is taken, and serves once it is free", async () => {
-  const taken = createServer();
-  const port = await new Promise<number>((resolve) =>
-    taken.listen(0, "127.0.0.1", () => resolve((taken.address() as { port: number }).port))
-  );
-  const replicator = await startReplicator({ snapshots_listen: { address: "127.0.0.1", port } });
-  await until(() => replicator.caughtUp && replicator.snapshots?.listen_error != null);
-  taken.close();
-  await until(() => replicator.snapshots?.port === port, 30_000);
-}, 60_000);
+test(
+  "a replicator follows on while its listener's address is taken, and serves once it is free",
+  async () => {
+    const taken = createServer();
+    const port = await new Promise<number>((resolve) =>
+      taken.listen(0, "127.0.0.1", () => resolve((taken.address() as { port: number }).port))
+    );
+    const replicator = await startReplicator({ snapshots_listen: { address: "127.0.0.1", port } });
+    await until(() => replicator.caughtUp && replicator.snapshots?.listen_error != null);
+    taken.close();
+    await until(() => replicator.snapshots?.port === port, 30_000);
+  },
+  60_000,
+);
