@@ -146,12 +146,11 @@ test(
       }
       return positions;
     })();
-    let slowestMs = 0;
+    // It never meets a lock, or this would fail.
+    writer.database.exec("PRAGMA busy_timeout = 0");
     const built = () => lines.filter(({ msg }) => msg === "snapshot built").length;
     while (writer.batches < 1_000 || built() < 3) {
-      const startedMs = performance.now();
       writer.batch();
-      slowestMs = Math.max(slowestMs, performance.now() - startedMs);
       await new Promise((resolve) => setImmediate(resolve));
     }
     done = true;
@@ -159,8 +158,6 @@ test(
     // Most of them were taken while the writer was at it.
     expect(new Set(positions).size).toBeGreaterThanOrEqual(3);
     expect(folder.list().length).toBeLessThanOrEqual(2);
-    // It waited for no lock: that would have been a second, its busy_timeout.
-    expect(slowestMs).toBeLessThan(900);
   },
   60_000,
 );

@@ -45,6 +45,7 @@ export class SnapshotKeeper {
   #child: BuilderProcess | null = null;
   #running: Promise<void> = Promise.resolve();
   #state: ScheduleState;
+  #stopping = false;
   #built = 0;
   #failed = 0;
   #lastError: string | null = null;
@@ -98,6 +99,7 @@ export class SnapshotKeeper {
   }
 
   async stop(): Promise<void> {
+    this.#stopping = true;
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#child?.kill("SIGKILL");
     await this.#running;
@@ -131,7 +133,7 @@ export class SnapshotKeeper {
     const { said } = heard;
     this.#heard(said, rowsChanged, startedMs);
     const took_ms = Math.round(this.#options.nowMs() - startedMs);
-    if (said.type === "failed") {
+    if (said.type === "failed" && !this.#stopping) {
       log.warn(
         { code: said.code, err: said.message, failures: this.#state.failures },
         "no snapshot was built",
