@@ -21,6 +21,7 @@ import {
 } from "./snapshot.fixture.ts";
 import { buildSnapshot, type SnapshotBuild, TOMBSTONE_AGE_MS_MAX } from "./snapshot-build.ts";
 import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
+import { FIRST_MS_MIN, RETRY_MS_MIN } from "./snapshot-schedule.ts";
 import { type BuilderProcess, SnapshotKeeper } from "./snapshot-keeper.ts";
 
 afterEach(cleanUp);
@@ -162,6 +163,44 @@ test(
   60_000,
 );
 
+test("the keeper builds when it is due, tries again later what failed, and says when", async () => {
+  const file = newFile();
+  const { log } = listeningLog();
+  const folder = new SnapshotFolder(snapshotFolderOf(file));
+  let nowMs = 0;
+  const keeper = new SnapshotKeeper({
+    ...{
+      replicaFile: file,
+      folder,
+      intervalMs: 3_600_000,
+      fork: forkSnapshotBuilder,
+      log,
+      lookIntervalMs: 1,
+    },
+    ...{ nowMs: () => nowMs, wallMs: () => Date.now(), random: () => 0 },
+  });
+  cleanedUp(() => keeper.stop());
+  keeper.start();
+  expect(keeper.status()).toMatchObject({ newest: null, next_in_ms: FIRST_MS_MIN, building: false });
+  // There is no replica yet.
+  nowMs = FIRST_MS_MIN;
+  await until(() => keeper.status().failed === 1);
+  expect(keeper.status().next_in_ms).toBe(RETRY_MS_MIN);
+  const writer = new ReplicaWriter(file);
+  for (let i = 0; i < 20; i++) writer.batch();
+  nowMs += RETRY_MS_MIN;
+  await until(() => keeper.status().built === 1);
+  expect(keeper.status()).toMatchObject({ newest: { rows: 20 }, next_in_ms: 3_600_000, last_error: null });
+  keeper.changed(1);
+  expect(keeper.status().next_in_ms).toBe(3_600_000);
+  keeper.changed(1);
+  expect(keeper.status().next_in_ms).toBe(600_000);
+  // Another life knows of what is there.
+  const { keeper: later } = keeperOf(file);
+  expect(later.status()).toMatchObject({ newest: { rows: 20 }, built: 0 });
+  expect(later.status().next_in_ms).toBeGreaterThan(2_000_000);
+});
+
 test("a builder that is killed leaves what was there, and the next one tidies up", async () => {
   const file = newFile();
   const writer = new ReplicaWriter(file);
@@ -229,19 +268,20 @@ test("a disk that fills while a snapshot is built keeps the one before and nothi
   writer.batch();
   const before = (await build(file))!;
   const folder = new SnapshotFolder(snapshotFolderOf(file));
-  const failsFull = async () => {
+  const failsFull = async (said: RegExp) => {
     await expect(build(file, { freeBytes: () => Infinity })).rejects.toMatchObject({
       code: "replica.snapshot_no_room",
+      message: expect.stringMatching(said),
     });
     expect(folder.list()).toEqual([before]);
     expect(unfinished(folder)).toEqual([]);
   };
   writer.batch();
   // Room for a part of the copy, then for the copy and a part of what is packed of it.
-  for (const leftBytes of [1_000_000, 1_600_000]) {
-    const { freeBytes } = { freeBytes: new FolderFiles(file, openBunDatabase).freeBytes() };
+  for (const [leftBytes, said] of [[1_000_000, /disk is full/], [1_600_000, /ENOSPC/]] as const) {
+    const freeBytes = new FolderFiles(file, openBunDatabase).freeBytes();
     writeFileSync(join(disk, "ballast"), new Uint8Array(freeBytes - leftBytes));
-    await failsFull();
+    await failsFull(said);
     writeFileSync(join(disk, "ballast"), "");
   }
   expect((await build(file))?.positions).toEqual({ s: "2-0" });

@@ -37,6 +37,8 @@ export interface SnapshotKeeperOptions {
   readonly random: () => number;
   /** @default BUILD_MS_MAX */
   readonly buildMsMax?: number;
+  /** @default LOOK_INTERVAL_MS */
+  readonly lookIntervalMs?: number;
 }
 
 export class SnapshotKeeper {
@@ -72,7 +74,7 @@ export class SnapshotKeeper {
   start(): void {
     this.#timer = setInterval(() => {
       if (this.#child === null && this.#options.nowMs() >= nextBuildMs(this.#state)) this.build();
-    }, LOOK_INTERVAL_MS);
+    }, this.#options.lookIntervalMs ?? LOOK_INTERVAL_MS);
   }
 
   changed(rows: number): void {

@@ -207,3 +207,14 @@ test("a client that leaves ends its download, and stop() ends those under way", 
   await server.stop();
   expect(await body).toBe("cut");
 });
+
+test("a connection that asks for nothing in time is closed, one that downloads for longer is not", async () => {
+  const { manifest, packed } = anySnapshot(1_000_000);
+  const limits = { requestMsMax: 500, bytesPerS: 1_000_000 };
+  const { port, urlOf } = await serve([{ manifest, packed, content: packed }], { limits });
+  const download = fetch(urlOf(manifest.id)).then(bytesOf);
+  const [silent, half] = [await RawClient.open(port), await RawClient.open(port)];
+  half.send("GET / HTTP/1.1\r\nHost:");
+  await Promise.all([silent.end(), half.end()]);
+  expect((await download).equals(packed)).toBe(true);
+});
