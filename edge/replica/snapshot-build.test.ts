@@ -277,10 +277,13 @@ test("a disk that fills while a snapshot is built keeps the one before and nothi
     expect(unfinished(folder)).toEqual([]);
   };
   writer.batch();
+  const { file_bytes, bytes } = before;
   // Room for a part of the copy, then for the copy and a part of what is packed of it.
-  for (const [leftBytes, said] of [[1_000_000, /disk is full/], [1_600_000, /ENOSPC/]] as const) {
+  for (
+    const [leftBytes, said] of [[file_bytes / 2, /disk is full/], [file_bytes + bytes / 2, /ENOSPC/]] as const
+  ) {
     const freeBytes = new FolderFiles(file, openBunDatabase).freeBytes();
-    writeFileSync(join(disk, "ballast"), new Uint8Array(freeBytes - leftBytes));
+    writeFileSync(join(disk, "ballast"), new Uint8Array(freeBytes - Math.round(leftBytes)));
     await failsFull(said);
     writeFileSync(join(disk, "ballast"), "");
   }
