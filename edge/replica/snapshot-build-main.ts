@@ -9,8 +9,8 @@ import type { FromBuilder, ToBuilder } from "./snapshot-keeper.ts";
 // Signals of the terminal reach every process of its group; the edge is the one that answers them.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 process.once("disconnect", () => process.exit(1));
-const replicaFile = await new Promise<string>((resolve) => {
-  process.once("message", (message: ToBuilder) => resolve(message.replicaFile));
+const { replicaFile, tombstoneAgeMsMax } = await new Promise<ToBuilder>((resolve) => {
+  process.once("message", resolve);
 });
 try {
   setPriority(constants.priority.PRIORITY_LOW);
@@ -21,7 +21,9 @@ const tell = (message: FromBuilder) => void process.send!(message);
 // Whoever hears it ends this process, or has ended, which ends the channel.
 try {
   const { openDatabase } = await loadRuntime();
-  const manifest = await buildSnapshot({ replicaFile, openDatabase, wallMs: () => Date.now() });
+  const manifest = await buildSnapshot({
+    ...{ replicaFile, tombstoneAgeMsMax, openDatabase, wallMs: () => Date.now() },
+  });
   tell(manifest === null ? { type: "unchanged" } : { type: "built", manifest });
 } catch (error) {
   const code = error instanceof GodwitError ? error.code : "replica.snapshot_build_failed";

@@ -101,6 +101,10 @@ for (const [binding, open] of [["bun", openBunDatabase], ["node", openNodeDataba
       const manifest = (await build(file, { openDatabase: open, wallMs: () => nowMs }))!;
       expect(manifest.rows).toBe(1);
       expect(Object.keys(readReplica(unpacked(file, manifest.id), open).rows)).toEqual(["m2", "m3"]);
+      database.exec("UPDATE streams SET position = '1-0'");
+      const more = { wallMs: () => nowMs, tombstoneAgeMsMax: 3 * TOMBSTONE_AGE_MS_MAX };
+      const kept = (await build(file, { openDatabase: open, ...more }))!;
+      expect(Object.keys(readReplica(unpacked(file, kept.id), open).rows)).toEqual(["m1", "m2", "m3"]);
     });
 
     test("of a replica that nobody has open, as it was left", async () => {

@@ -17,7 +17,7 @@ import { isFull } from "./full-disk.ts";
 import { copyState } from "./snapshot-copy.ts";
 import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
 
-/** Events may come again, and late, but never later than this: an older tombstone has nobody left to refuse. */
+/** Events may come again, and late, but hardly later than this: an older tombstone has nobody left to refuse. */
 export const TOMBSTONE_AGE_MS_MAX = 24 * 3_600_000;
 /** The copy and what is packed of it stand on the disk together for a while. */
 export const ROOM_FACTOR = 2;
@@ -30,6 +30,8 @@ export interface SnapshotBuild {
   readonly replicaFile: string;
   readonly openDatabase: OpenDatabase;
   readonly wallMs: () => number;
+  /** Older tombstones are left out. @default TOMBSTONE_AGE_MS_MAX */
+  readonly tombstoneAgeMsMax?: number;
   /** @default what the file system says */
   readonly freeBytes?: () => number;
 }
@@ -52,7 +54,7 @@ export async function buildSnapshot(build: SnapshotBuild): Promise<SnapshotManif
       replicaFile,
       copy,
       openDatabase,
-      createdMs - TOMBSTONE_AGE_MS_MAX,
+      createdMs - (build.tombstoneAgeMsMax ?? TOMBSTONE_AGE_MS_MAX),
       newest?.positions ?? null,
     );
     if (copied === null) return null;

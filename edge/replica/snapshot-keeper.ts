@@ -6,6 +6,7 @@ import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import type { ChildProcess } from "../workers/child-process.ts";
+import { TOMBSTONE_AGE_MS_MAX } from "./snapshot-build.ts";
 import type { SnapshotFolder } from "./snapshot-folder.ts";
 import { nextBuildMs, type ScheduleState } from "./snapshot-schedule.ts";
 
@@ -17,6 +18,7 @@ export const LOOK_INTERVAL_MS = 5_000;
 export interface ToBuilder {
   readonly type: "build";
   readonly replicaFile: string;
+  readonly tombstoneAgeMsMax: number;
 }
 export type FromBuilder =
   | { readonly type: "built"; readonly manifest: SnapshotManifest }
@@ -35,6 +37,8 @@ export interface SnapshotKeeperOptions {
   readonly nowMs: () => number;
   readonly wallMs: () => number;
   readonly random: () => number;
+  /** @default TOMBSTONE_AGE_MS_MAX */
+  readonly tombstoneAgeMsMax?: number;
   /** @default BUILD_MS_MAX */
   readonly buildMsMax?: number;
   /** @default LOOK_INTERVAL_MS */
@@ -109,6 +113,7 @@ export class SnapshotKeeper {
 
   async #run(): Promise<void> {
     const { folder, fork, log, replicaFile, buildMsMax } = this.#options;
+    const { tombstoneAgeMsMax = TOMBSTONE_AGE_MS_MAX } = this.#options;
     // What changes from here on may be missing in it.
     const rowsChanged = this.#state.rowsChanged;
     const startedMs = this.#options.nowMs();
@@ -122,7 +127,7 @@ export class SnapshotKeeper {
         // It waits for that, so that what it says comes before its end.
         child.kill("SIGKILL");
       });
-      child.send({ type: "build", replicaFile });
+      child.send({ type: "build", replicaFile, tombstoneAgeMsMax });
       const timer = setTimeout(() => child.kill("SIGKILL"), buildMsMax ?? BUILD_MS_MAX);
       const how = await child.exited;
       clearTimeout(timer);
