@@ -87,10 +87,14 @@ export const EdgeRows = z.discriminatedUnion("from", [
     replica_file: Path,
     /** Signs what owner `api` publishes. None: signatures are not looked at, and whoever may write to Redis is believed. */
     api_public_key: PublisherKey.optional(),
-    /** Base URLs of those who serve snapshots (snapshots.ts): edges' admin listeners, control. */
+    /** Base URLs of those who serve snapshots (snapshots.ts): `http://ADDRESS:PORT` of other edges' `snapshots_listen`. */
     snapshots_from: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(64).optional(),
-    /** Mode 0600: the bearer token by which snapshots are fetched, and served where the admin listener is not loopback. */
+    /** Mode 0600: the bearer token by which snapshots are fetched, and served where `snapshots_listen` is not loopback. */
     snapshot_token_file: Path.optional(),
+    /** Where this replica's own snapshots are served (edge/replica/SNAPSHOTS.md). None: none is built. */
+    snapshots_listen: z.object({ address: z.string(), port: Port }).optional(),
+    /** How old the newest snapshot gets at most, in seconds, while anything changes. @default 3600 */
+    snapshot_interval_s: z.number().int().min(60).max(604_800).optional(),
   }),
   /** A file with one row a line, followed as it grows (`edge/rows/rows-file.ts`). */
   z.object({ from: z.literal("file"), file: Path }),

@@ -2,6 +2,7 @@
 import { fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { BuilderProcess } from "../replica/snapshot-keeper.ts";
 import {
   type FromReplicator,
   type FromWorker,
@@ -22,6 +23,7 @@ export interface ChildProcess<To, From> {
 export type WorkerProcess = ChildProcess<ToWorker, FromWorker>;
 export type ReplicatorProcess = ChildProcess<ToReplicator, FromReplicator>;
 
+const BUILDER_PROGRAM = fileURLToPath(new URL("../replica/snapshot-build-main.ts", import.meta.url).href);
 const REPLICATOR_PROGRAM = fileURLToPath(new URL("./replicator-main.ts", import.meta.url).href);
 
 /** The edge's own program, once more. */
@@ -30,6 +32,10 @@ export function forkWorker(program: string, worker: number): WorkerProcess {
 }
 
 export function forkReplicator(program: string = REPLICATOR_PROGRAM): ReplicatorProcess {
+  return forkProgram(program, [], process.env);
+}
+
+export function forkSnapshotBuilder(program: string = BUILDER_PROGRAM): BuilderProcess {
   return forkProgram(program, [], process.env);
 }
 

@@ -1,10 +1,12 @@
 /** A replica in the real world, put together from its settings. */
 import type { Logger } from "pino";
 import { pause } from "../replica/pause.ts";
-import type { SnapshotSources } from "../replica/ports.ts";
 import { redisStreams } from "../replica/redis-streams.ts";
 import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import { FolderFiles } from "../replica/replica-files.ts";
+import { REPLICA_SCHEMA } from "../replica/replica-store.ts";
+import { snapshotFolderOf } from "../replica/snapshot-folder.ts";
+import { HttpSnapshotSources } from "../replica/snapshot-sources.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { ReplicatorSettings } from "./messages.ts";
@@ -19,7 +21,15 @@ export function openReplica(
     world: {
       streams: redisStreams(rows.redis_url, rows.redis_ca_file),
       files: new FolderFiles(rows.replica_file, openDatabase),
-      snapshots: NO_SNAPSHOTS,
+      snapshots: new HttpSnapshotSources({
+        from: rows.snapshots_from ?? [],
+        tokenFile: rows.snapshot_token_file ?? null,
+        folder: snapshotFolderOf(rows.replica_file),
+        replicaSchema: REPLICA_SCHEMA,
+        log,
+        pause,
+        random: Math.random,
+      }),
       nowMs: () => performance.now(),
       wallMs: () => Date.now(),
       random: Math.random,
@@ -38,8 +48,3 @@ export function statusOf(replica: Replica): RowSourceStatus {
   const { connected, stale_ms, gaps } = status;
   return { from: "redis", connected, stale_ms, quarantined, gaps, details: { ...status } };
 }
-
-const NO_SNAPSHOTS: SnapshotSources = {
-  list: () => Promise.resolve([]),
-  fetch: () => Promise.reject(new Error("nobody offers snapshots")),
-};

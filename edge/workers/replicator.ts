@@ -1,6 +1,9 @@
 /** The replicator's process: follows the state streams into the replica's file, and names what has changed. */
 import type { Logger } from "pino";
+import { pause } from "../replica/pause.ts";
+import { SnapshotService } from "../replica/snapshot-service.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { forkSnapshotBuilder } from "./child-process.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
 import { openReplica, statusOf } from "./open-replica.ts";
@@ -16,26 +19,37 @@ export async function runReplicator(
 ): Promise<void> {
   const tell = (message: FromReplicator) => void process.send?.(message);
   const feed = new NewsFeed((news) => tell({ type: "news", news }));
+  const snapshots = SnapshotService.of({
+    ...{ rows: settings.rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
+    ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
+  });
   const replica = openReplica(settings, runtime.openDatabase, log, {
     onChanges(changes) {
       for (const { table, key } of changes) feed.pending.add(table, key);
       feed.flush();
+      snapshots?.changed(changes.length);
     },
     onTakeOver() {
       feed.pending.addTakenOver();
       feed.flush();
     },
   });
-  const end = (status: number) => void replica.stop().then(() => process.exit(status));
+  const end = (status: number) =>
+    void Promise.all([replica.stop(), snapshots?.stop()]).then(() => process.exit(status));
   onMessage((message) => {
     if (message.type === "stop") end(0);
     else if (message.type === "more") feed.more();
   });
   process.once("disconnect", () => end(1));
-  const heartbeat = () => tell({ type: "heartbeat", status: statusOf(replica) });
+  const heartbeat = () => {
+    const status = statusOf(replica);
+    const details = { ...status.details, snapshots: snapshots?.status() ?? null };
+    tell({ type: "heartbeat", status: { ...status, details } });
+  };
   setInterval(heartbeat, HEARTBEAT_INTERVAL_MS);
   let caughtUp = replica.caughtUp();
   replica.start();
+  snapshots?.start();
   // It says that it has caught up where the streams could not be read too; then the file may lack what they have.
   for (;;) {
     await caughtUp;
@@ -45,4 +59,5 @@ export async function runReplicator(
     caughtUp = replica.caughtUp();
   }
   tell({ type: "caught_up" });
+  snapshots?.caughtUp();
 }

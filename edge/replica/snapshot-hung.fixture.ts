@@ -1,0 +1,3 @@
+/** A builder that does nothing, for ever. */
+process.on("message", () => {});
+setInterval(() => {}, 1_000);
