@@ -3,7 +3,8 @@
  * two drawn at random: two draws spread load nearly as well as looking at all, at a constant price. Load is the share of
  * the soft limit that is taken, so that a machine twice as large gets twice as much. Never one at its hard limit. Another
  * region, the nearest first, only when every machine of the nearer ones is at its hard limit or passed over; a soft limit
- * sends nobody abroad. A machine that cannot be reached (`balance/breaker.ts`) is passed over.
+ * sends nobody abroad. A machine that cannot be reached (`balance/breaker.ts`), or whose host is dead
+ * (`balance/dead-hosts.ts`), is passed over.
  *
  * Pure: the clock's reading and the draw come in, nothing is changed.
  */
@@ -132,7 +133,7 @@ function find(service: ServiceRoute, machineId: string): Backend | null {
 }
 
 function isWarming(backend: Backend, nowMs: number): boolean {
-  return backend.ejectedUntilMs > nowMs && backend.warmUntilMs > nowMs;
+  return backend.ejectedUntilMs > nowMs && backend.warmUntilMs > nowMs && !backend.hostDead;
 }
 
 /** @returns null where there are no machines in the pools */
@@ -149,8 +150,8 @@ function afterAll(
       if (wish !== null && !wish.wants(backend)) continue;
       any = true;
       if (backend.ejectedUntilMs <= nowMs) full = true;
-      else if (backend.warmUntilMs > nowMs) warming = true;
-      else if (backend.inFlight < backend.hardLimit) ejected ??= backend;
+      else if (isWarming(backend, nowMs)) warming = true;
+      else if (backend.inFlight < backend.hardLimit && (ejected === null || ejected.hostDead)) ejected = backend;
     }
   }
   if (warming) return "starting";
@@ -164,7 +165,9 @@ function afterAll(
 function unpicked(service: ServiceRoute, nowMs: number): Backend | NotPicked {
   const pools = [{ region: "", backends: service.near }, ...service.far];
   const found = afterAll(pools, null, service, nowMs);
+  // One that can be started is better than one whose host is dead; that one is better than none.
+  const lost = typeof found === "object" && (found === null || found.hostDead);
+  if (lost && service.startable > 0) return "stopped";
   if (found !== null) return found;
-  if (service.startable > 0) return "stopped";
   return service.unhealthy > 0 ? "unhealthy" : "none";
 }
