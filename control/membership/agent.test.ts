@@ -82,7 +82,7 @@ describe("Agent", () => {
 
   test("that leaves is told as left, and nobody suspects it", async () => {
     const one = await start("one", null), two = await start("two", one);
-    await one.told("two", "alive");
+    await Promise.all([one.told("two", "alive"), two.told("one", "alive")]);
     await two.agent.stop();
     await one.told("two", "left");
     expect(one.changes.map(({ host_id, state }) => `${host_id} ${state}`)).toEqual(["two alive", "two left"]);

@@ -6,9 +6,10 @@ import { createSocket, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import { GodwitError, messageOf } from "../contract/errors.ts";
 import type { MemberLine } from "../contract/membership.ts";
+import { canonicalAddress } from "./address.ts";
 import type { Address } from "./member.ts";
 import { Membership, type MembershipOptions } from "./membership.ts";
-import { canonicalAddress, DATAGRAM_BYTES_MAX, decode, encode } from "./message.ts";
+import { DATAGRAM_BYTES_MAX, decode, encode } from "./message.ts";
 import type { Seal } from "./seal.ts";
 
 /** Good-byes are sent for this long. */

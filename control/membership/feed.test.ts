@@ -9,7 +9,12 @@ import { FeedReader } from "./feed.fixture.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-feed-"));
 const path = join(folder, "membership.sock");
-const line = (host_id: string, state: MemberLine["state"]): MemberLine => ({ host_id, state, incarnation: 1, at_ms: 2 });
+const line = (host_id: string, state: MemberLine["state"]): MemberLine => ({
+  host_id,
+  state,
+  incarnation: 1,
+  at_ms: 2,
+});
 let members = [line("one", "alive")];
 const feed = new Feed(() => members);
 beforeAll(async () => {

@@ -50,7 +50,8 @@ export class Feed {
     } catch (error) {
       throw new GodwitError("membership.socket_unusable", `Cannot listen on ${path}: ${messageOf(error)}`, {
         fault: "us",
-        hint: "Check `socket` in the configuration: a path of at most 107 bytes in a folder of the agent's own.",
+        hint:
+          "Check `socket` in the configuration: a path of at most 107 bytes in a folder of the agent's own.",
         cause: error,
       });
     }

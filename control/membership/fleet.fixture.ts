@@ -31,7 +31,12 @@ export class Fleet {
   }
 
   /** @param within what the command line begins with: `ip netns exec NAME` */
-  async start(hostId: string, listen: Place, seeds: readonly Place[], within: string[] = []): Promise<AgentProcess> {
+  async start(
+    hostId: string,
+    listen: Place,
+    seeds: readonly Place[],
+    within: string[] = [],
+  ): Promise<AgentProcess> {
     const socket = this.socketOf(hostId);
     const config: MembershipConfig = {
       schema: 1,

@@ -24,7 +24,9 @@ async function spawn(fields: object) {
     ...fields,
   };
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
-  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "--config", path], { stdout: "pipe" });
+  return Bun.spawn([process.execPath, join(import.meta.dir, "main.ts"), "--config", path], {
+    stdout: "pipe",
+  });
 }
 async function endOf(child: Awaited<ReturnType<typeof spawn>>): Promise<{ code: number; said: string }> {
   const said = await new Response(child.stdout).text();
@@ -63,9 +65,18 @@ describe("membership agent", () => {
     writeFileSync(open, "s".repeat(40));
     chmodSync(open, 0o644);
     writeFileSync(short, "s", { mode: 0o600 });
-    for (const [file, why] of [[open, "others may read it"], [short, "too short"], [join(folder, "none"), "ENOENT"]]) {
+    for (
+      const [file, why] of [[open, "others may read it"], [short, "too short"], [
+        join(folder, "none"),
+        "ENOENT",
+      ]]
+    ) {
       const { code, said } = await endOf(await spawn({ secret_files: [file] }));
-      expect([code, said.includes("membership.secret_unusable"), said.includes(why!)]).toEqual([1, true, true]);
+      expect([code, said.includes("membership.secret_unusable"), said.includes(why!)]).toEqual([
+        1,
+        true,
+        true,
+      ]);
     }
   }, 20_000);
 });

@@ -23,11 +23,16 @@ describe("supersedes()", () => {
   });
   test("leads to the same end in any order and with any repeats", () => {
     fc.assert(
-      fc.property(fc.array(news, { minLength: 1, maxLength: 8 }), fc.infiniteStream(fc.nat()), (all, draws) => {
-        const end = (list: typeof all) => list.reduce((known, each) => supersedes(each, known) ? each : known);
-        const shuffled = [...all, ...all].sort(() => (draws.next().value! % 3) - 1);
-        expect(end(shuffled)).toEqual(end(all));
-      }),
+      fc.property(
+        fc.array(news, { minLength: 1, maxLength: 8 }),
+        fc.infiniteStream(fc.nat()),
+        (all, draws) => {
+          const end = (list: typeof all) =>
+            list.reduce((known, each) => supersedes(each, known) ? each : known);
+          const shuffled = [...all, ...all].sort(() => (draws.next().value! % 3) - 1);
+          expect(end(shuffled)).toEqual(end(all));
+        },
+      ),
     );
   });
 });

@@ -16,10 +16,22 @@ const news = (id: string, port: number, fields: Partial<News> = {}): News => ({
   ageS: 0,
   ...fields,
 });
-const say = (id: string, body: Body, ...said: News[]): Message => ({ ...body, id, incarnation: 100, news: said });
+const say = (id: string, body: Body, ...said: News[]): Message => ({
+  ...body,
+  id,
+  incarnation: 100,
+  news: said,
+});
 
 function start(options: Partial<MembershipOptions> = {}): Membership {
-  const membership = new Membership({ id: "me", at: at(1), seeds: [], incarnation: 50, random: randomOf(1), ...options });
+  const membership = new Membership({
+    id: "me",
+    at: at(1),
+    seeds: [],
+    incarnation: 50,
+    random: randomOf(1),
+    ...options,
+  });
   membership.start(0);
   return membership;
 }
@@ -90,7 +102,8 @@ describe("Membership", () => {
   test("answers a ping with an ack to where the sender is known to be, and none that is for another", () => {
     const membership = start();
     meet(membership, ["one", 2]);
-    const ping = (target: string) => membership.receive(say("one", { kind: "ping", sequence: 7, target }), at(99), 1);
+    const ping = (target: string) =>
+      membership.receive(say("one", { kind: "ping", sequence: 7, target }), at(99), 1);
     expect(ping("me").sends[0]).toMatchObject({ to: at(2), message: { kind: "ack", sequence: 7 } });
     expect(ping("other").sends).toEqual([]);
     expect(membership.counts.misdirected).toBe(1);
@@ -147,7 +160,12 @@ describe("Membership", () => {
   test("forgets the dead after their time, not before, and takes none over that are as old", () => {
     const timing = { ...TIMING, forgetMs: 60_000 };
     const membership = start({ timing });
-    gossip(membership, 0, news("old", 3, { state: "dead", ageS: 55 }), news("new", 4, { state: "dead", ageS: 20 }));
+    gossip(
+      membership,
+      0,
+      news("old", 3, { state: "dead", ageS: 55 }),
+      news("new", 4, { state: "dead", ageS: 20 }),
+    );
     expect([membership.stateOf("old"), membership.stateOf("new")]).toEqual([null, "dead"]);
     expect(pass(membership, 39_000)).toEqual([]);
     expect(pass(membership, 46_000)).toEqual(["new left"]);
@@ -172,7 +190,8 @@ describe("Membership", () => {
     membership.leave(10);
     const { sends } = membership.advance(membership.nextMs());
     expect(sends[0]!.message.news).toContainEqual(news("me", 1, { state: "left", incarnation: 50 }));
-    expect(membership.receive(say("one", { kind: "ping", sequence: 1, target: "me" }), at(2), 20).sends).toEqual([]);
+    expect(membership.receive(say("one", { kind: "ping", sequence: 1, target: "me" }), at(2), 20).sends)
+      .toEqual([]);
   });
   test("a process that stood still accuses nobody: the answers may lie in its socket", () => {
     const membership = start();
@@ -185,7 +204,9 @@ describe("Membership", () => {
     const nowMs = membership.nextMs() + 60_000;
     expect(states(membership.advance(nowMs))).toEqual([]);
     expect(membership.counts.stalls).toBe(1);
-    expect(states(membership.receive(say("one", { kind: "ack", sequence: ping }), at(2), nowMs + 1))).toEqual([]);
+    expect(states(membership.receive(say("one", { kind: "ack", sequence: ping }), at(2), nowMs + 1))).toEqual(
+      [],
+    );
   });
 
   test("is bounded: members, of whom the longest gone make room", () => {
@@ -195,7 +216,12 @@ describe("Membership", () => {
     gossip(membership, 10, news("a", 2, { state: "dead" }));
     gossip(membership, 20, news("b", 3, { state: "dead" }));
     gossip(membership, 30, news("d", 5));
-    expect(["a", "b", "c", "d"].map((id) => membership.stateOf(id))).toEqual([null, "dead", "alive", "alive"]);
+    expect(["a", "b", "c", "d"].map((id) => membership.stateOf(id))).toEqual([
+      null,
+      "dead",
+      "alive",
+      "alive",
+    ]);
   });
   test("is bounded: addresses of a live host change only so often", () => {
     const membership = start();

@@ -26,7 +26,7 @@ import type { Message } from "./message.ts";
 import { type Due, Probes } from "./probes.ts";
 import { type Send, Speaker } from "./speaker.ts";
 import { Suspicions } from "./suspicions.ts";
-import { ADDRESS_INTERVAL_MS, STALL_MS, type Timing, TIMING } from "./timing.ts";
+import { ADDRESS_INTERVAL_MS, STALL_MS, TIMING, type Timing } from "./timing.ts";
 
 export interface MembershipOptions {
   readonly id: string;
@@ -251,7 +251,9 @@ export class Membership {
     if (!supersedes(news, known)) {
       const shared = news.state === "suspect" && known.state === "suspect" &&
         news.incarnation === known.incarnation;
-      if (shared && this.#suspicions.confirm(news.id, news.from, this.live)) this.#speaker.spread(news, nowMs);
+      if (shared && this.#suspicions.confirm(news.id, news.from, this.live)) {
+        this.#speaker.spread(news, nowMs);
+      }
       return;
     }
     if (compared && news.state === "dead" && isLive(known.state)) {
@@ -288,8 +290,7 @@ export class Membership {
       return;
     }
     if (news.state === "suspect") this.#suspicions.start(news.id, news.from, this.live, nowMs);
-    this.#speaker.spread(news, nowMs);
-    this.#tell(member, nowMs);
+    this.#placed(news, member, nowMs);
   }
 
   /** @returns whether somebody says that this host is not alive */
@@ -298,7 +299,9 @@ export class Membership {
     if (!bad && news.incarnation === this.#speaker.incarnation && !sameAddress(news.at, this.#options.at)) {
       this.counts.twins++;
     }
-    if (news.incarnation > this.#speaker.incarnation || (bad && news.incarnation === this.#speaker.incarnation)) {
+    if (
+      news.incarnation > this.#speaker.incarnation || (bad && news.incarnation === this.#speaker.incarnation)
+    ) {
       this.#speaker.incarnation = Math.min(INCARNATION_MAX, news.incarnation + 1);
       if (news.state === "suspect" || news.state === "dead") {
         this.counts.refutations++;
@@ -331,6 +334,12 @@ export class Membership {
     }
     if (!isLive(news.state)) this.#held.delete(member);
     this.#table.place(member);
+    this.#placed(news, member, nowMs);
+  }
+
+  #placed(news: News, member: Member, nowMs: number): void {
+    // With nobody to probe its time went by.
+    if (this.#table.live.length === 1) this.#at.probe = Math.max(this.#at.probe, nowMs);
     this.#speaker.spread(news, nowMs);
     this.#tell(member, nowMs);
   }

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { MemberState } from "../contract/membership.ts";
+import { canonicalAddress } from "./address.ts";
 import { INCARNATION_MAX, type News } from "./member.ts";
 import {
   type Body,
   bodyBytes,
-  canonicalAddress,
   decode,
   encode,
   type Message,
@@ -35,9 +35,11 @@ const body: fc.Arbitrary<Body> = fc.oneof(
   fc.record({ kind: fc.constant("compare" as const), sum: u32, back: fc.boolean() }),
   fc.record({ kind: fc.constantFrom("gossip" as const, "state" as const) }),
 );
-const message: fc.Arbitrary<Message> = fc.tuple(body, id, incarnation, fc.array(news, { maxLength: 12 })).map((
-  [body, id, incarnation, news],
-) => ({ ...body, id, incarnation, news }));
+const message: fc.Arbitrary<Message> = fc.tuple(body, id, incarnation, fc.array(news, { maxLength: 12 })).map(
+  (
+    [body, id, incarnation, news],
+  ) => ({ ...body, id, incarnation, news }),
+);
 
 describe("decode()", () => {
   test("gives back what encode() was given, whose size is as told", () => {
@@ -78,11 +80,4 @@ describe("decode()", () => {
   test("refuses what is larger than any datagram of ours", () => {
     expect(decode(Buffer.alloc(PAYLOAD_BYTES_MAX + 1))).toBe(null);
   });
-});
-
-test("canonicalAddress() writes an address in one way", () => {
-  expect(canonicalAddress("FD00:0:0::0001")).toBe("fd00::1");
-  expect(canonicalAddress("10.0.0.1")).toBe("10.0.0.1");
-  expect(canonicalAddress("fe80::1%eth0")).toBe(null);
-  expect(canonicalAddress("seed.example")).toBe(null);
 });

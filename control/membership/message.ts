@@ -9,8 +9,9 @@
  *
  * Numbers are big-endian. Whoever cannot read all of it reads none of it.
  */
-import { isIPv4, isIPv6 } from "node:net";
+import { isIPv4 } from "node:net";
 import { MemberState } from "../contract/membership.ts";
+import { addressBytes, addressOf } from "./address.ts";
 import type { Address, News } from "./member.ts";
 import { SEAL_BYTES } from "./seal.ts";
 
@@ -188,9 +189,7 @@ class Reader {
     if (family !== 4 && family !== 6) throw new Unreadable();
     const length = family === 4 ? 4 : 16;
     const at = this.#skip(length);
-    if (family === 4) return this.#bytes.subarray(at, at + 4).join(".");
-    const groups = Array.from({ length: 8 }, (_, i) => this.#bytes.readUInt16BE(at + i * 2).toString(16));
-    return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+    return addressOf(this.#bytes.subarray(at, at + length));
   }
 
   #skip(length: number): number {
@@ -199,23 +198,4 @@ class Reader {
     this.#at += length;
     return at;
   }
-}
-
-/** The form in which addresses are compared; null where it is no IP address. */
-export function canonicalAddress(address: string): string | null {
-  if (isIPv4(address)) return address;
-  if (!isIPv6(address) || address.includes("%")) return null;
-  return new URL(`http://[${address}]`).hostname.slice(1, -1);
-}
-
-function addressBytes(address: string): Buffer {
-  if (isIPv4(address)) return Buffer.from(address.split(".").map(Number));
-  // URL has written it with hexadecimal groups alone, and at most one gap.
-  const [head = "", tail] = address.split("::");
-  const groups = (part: string) => part === "" ? [] : part.split(":").map((group) => Number.parseInt(group, 16));
-  const before = groups(head), after = tail === undefined ? [] : groups(tail);
-  const bytes = Buffer.alloc(16);
-  before.forEach((group, i) => bytes.writeUInt16BE(group, i * 2));
-  after.forEach((group, i) => bytes.writeUInt16BE(group, 16 - (after.length - i) * 2));
-  return bytes;
 }

@@ -42,10 +42,12 @@ export function membershipMetrics(agent: Agent, feed: Feed): Registry {
     },
   });
   gauge("godwit_membership_incarnation", "Of the own host.", () => agent.membership.incarnation);
-  gauge("godwit_membership_health_score", "0: well; higher: this host hears badly, and waits longer.", () =>
-    agent.membership.health.score);
-  gauge("godwit_membership_queue_news", "News still to be passed on.", () =>
-    agent.membership.queued);
+  gauge(
+    "godwit_membership_health_score",
+    "0: well; higher: this host hears badly, and waits longer.",
+    () => agent.membership.health.score,
+  );
+  gauge("godwit_membership_queue_news", "News still to be passed on.", () => agent.membership.queued);
   gauge("godwit_membership_readers", "Processes that are told of changes.", () => feed.readers);
   counter("godwit_membership_sent_count", "Datagrams sent.", "kind", () => core().sent);
   counter("godwit_membership_received_count", "Datagrams that came.", null, () => ({
@@ -69,15 +71,25 @@ export function membershipMetrics(agent: Agent, feed: Feed): Registry {
   counter("godwit_membership_deaths_count", "Suspicions that ran out here.", null, () => ({
     all: core().deaths,
   }));
-  counter("godwit_membership_refutations_count", "Times that this host was said to be dead, and objected.", null, () => ({
-    all: core().refutations,
-  }));
+  counter(
+    "godwit_membership_refutations_count",
+    "Times that this host was said to be dead, and objected.",
+    null,
+    () => ({
+      all: core().refutations,
+    }),
+  );
   counter("godwit_membership_stalls_count", "Times that this process stood still.", null, () => ({
     all: core().stalls,
   }));
-  counter("godwit_membership_twins_count", "Datagrams and news of another host with this one's name.", null, () => ({
-    all: core().twins,
-  }));
+  counter(
+    "godwit_membership_twins_count",
+    "Datagrams and news of another host with this one's name.",
+    null,
+    () => ({
+      all: core().twins,
+    }),
+  );
   counter("godwit_membership_limit_met_count", "Times that a bound was met.", "limit", () => ({
     relays: core().relaysRefused,
     states: core().statesRefused,

@@ -29,7 +29,12 @@ describe("Seal", () => {
   test("changes its key without a gap: the first one signs, all are accepted", () => {
     const before = new Seal([OLD]), knowsBoth = new Seal([OLD, NEW]);
     const signsNew = new Seal([NEW, OLD]), after = new Seal([NEW]);
-    for (const [from, to] of [[before, knowsBoth], [knowsBoth, before], [knowsBoth, signsNew], [signsNew, knowsBoth], [after, signsNew]] as const) {
+    for (
+      const [from, to] of [[before, knowsBoth], [knowsBoth, before], [knowsBoth, signsNew], [
+        signsNew,
+        knowsBoth,
+      ], [after, signsNew]] as const
+    ) {
       expect(to.open(from.close(payload))?.toString()).toBe("what is said");
     }
     expect(after.open(before.close(payload))).toBe(null);

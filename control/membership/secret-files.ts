@@ -20,9 +20,14 @@ export function readSecrets(files: readonly string[]): string[] {
 }
 
 function unusable(file: string, why: string, cause?: unknown): GodwitError {
-  return new GodwitError("membership.secret_unusable", `Cannot use the membership secret in ${file}: ${why}`, {
-    fault: "us",
-    hint: `It is ${SECRET_CHARACTERS_MIN} or more random characters, the same on every host, in a file of mode 0600.`,
-    cause,
-  });
+  return new GodwitError(
+    "membership.secret_unusable",
+    `Cannot use the membership secret in ${file}: ${why}`,
+    {
+      fault: "us",
+      hint:
+        `It is ${SECRET_CHARACTERS_MIN} or more random characters, the same on every host, in a file of mode 0600.`,
+      cause,
+    },
+  );
 }

@@ -5,9 +5,14 @@ import type { Agent } from "./agent.ts";
 
 export function statusPages(agent: Agent, registry: Registry): Hono {
   const pages = new Hono();
-  pages.get("/healthz", (c) => c.json({ status: "ok", host_id: agent.membership.id, live: agent.membership.live }));
-  pages.get("/metrics", async (c) =>
-    c.text(await registry.metrics(), 200, { "content-type": registry.contentType }));
+  pages.get(
+    "/healthz",
+    (c) => c.json({ status: "ok", host_id: agent.membership.id, live: agent.membership.live }),
+  );
+  pages.get(
+    "/metrics",
+    async (c) => c.text(await registry.metrics(), 200, { "content-type": registry.contentType }),
+  );
   pages.get("/members", (c) => {
     const { membership, counts } = agent;
     const members = agent.lines().map((line) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { flapsAfter, FLAP_HALF_LIFE_MS, HOLD_MS_FIRST, HOLD_MS_MAX, holdMs } from "./flaps.ts";
+import { FLAP_HALF_LIFE_MS, flapsAfter, HOLD_MS_FIRST, HOLD_MS_MAX, holdMs } from "./flaps.ts";
 import { retransmits, suspicionMs, TIMING } from "./timing.ts";
 
 describe("suspicionMs()", () => {

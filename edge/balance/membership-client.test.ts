@@ -18,7 +18,9 @@ afterEach(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function start(options: Partial<MembershipClientOptions> = {}): { client: MembershipClient; told: string[][] } {
+function start(
+  options: Partial<MembershipClientOptions> = {},
+): { client: MembershipClient; told: string[][] } {
   const told: string[][] = [];
   client = new MembershipClient({
     socket,

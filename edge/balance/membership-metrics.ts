@@ -14,7 +14,11 @@ export function registerMembership(registry: Registry, client: MembershipClient)
       },
     });
   gauge("godwit_edge_dead_hosts", "Hosts whose machines are passed over.", () => client.dead.size);
-  gauge("godwit_edge_membership_connected", "1: the agent is heard; 0: rows alone count.", () => +client.connected);
+  gauge(
+    "godwit_edge_membership_connected",
+    "1: the agent is heard; 0: rows alone count.",
+    () => +client.connected,
+  );
   gauge("godwit_edge_membership_distrusted", "1: too many are said to be dead.", () => +client.distrusted);
   new Counter({
     name: "godwit_edge_membership_lines_refused_count",

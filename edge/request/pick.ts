@@ -151,7 +151,9 @@ function afterAll(
       any = true;
       if (backend.ejectedUntilMs <= nowMs) full = true;
       else if (isWarming(backend, nowMs)) warming = true;
-      else if (backend.inFlight < backend.hardLimit && (ejected === null || ejected.hostDead)) ejected = backend;
+      else if (backend.inFlight < backend.hardLimit && (ejected === null || ejected.hostDead)) {
+        ejected = backend;
+      }
     }
   }
   if (warming) return "starting";
@@ -161,13 +163,22 @@ function afterAll(
   return any ? "full" : null;
 }
 
+/** Nothing can be started: a machine whose host is dead is better than none, because it may be alive after all. */
+export function lastResort(service: ServiceRoute, nowMs: number): Backend | null {
+  const found = afterAll(poolsOf(service), null, service, nowMs);
+  return typeof found === "string" ? null : found;
+}
+
 /** All are passed over, full, or not there. */
 function unpicked(service: ServiceRoute, nowMs: number): Backend | NotPicked {
-  const pools = [{ region: "", backends: service.near }, ...service.far];
-  const found = afterAll(pools, null, service, nowMs);
-  // One that can be started is better than one whose host is dead; that one is better than none.
+  const found = afterAll(poolsOf(service), null, service, nowMs);
+  // One that can be started is better than one whose host is dead.
   const lost = typeof found === "object" && (found === null || found.hostDead);
   if (lost && service.startable > 0) return "stopped";
   if (found !== null) return found;
   return service.unhealthy > 0 ? "unhealthy" : "none";
+}
+
+function poolsOf(service: ServiceRoute): readonly RegionPool[] {
+  return [{ region: "", backends: service.near }, ...service.far];
 }

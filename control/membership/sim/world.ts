@@ -100,6 +100,8 @@ export class World {
 
   start(host: Host): void {
     host.life++;
+    host.wakeMs = Infinity;
+    host.pausedUntilMs = 0;
     host.wallErrorMs = (this.random() * 2 - 1) * this.#clockErrorMs;
     const seeds = this.hosts.slice(0, SEEDS).map(({ port }) => ({ address: "10.0.0.1", port }));
     host.membership = new Membership({
