@@ -54,6 +54,8 @@ export interface Effects {
 
 /** Seeds tried at a time. */
 const SEEDS_AT_ONCE = 3;
+/** Asked for, of each that is needed: some are asked in vain. */
+const SECOND_OPINIONS = 2;
 const SWEEP_INTERVAL_MS = 5_000;
 
 export class Membership {
@@ -335,6 +337,13 @@ export class Membership {
     if (!isLive(news.state)) this.#held.delete(member);
     this.#table.place(member);
     this.#placed(news, member, nowMs);
+    if (news.state === "suspect" && news.from !== this.id) this.#secondOpinion(member, nowMs);
+  }
+
+  /** Somebody suspects it: a few of those who hear so look for themselves, so that the suspicion is soon over. */
+  #secondOpinion(member: Member, nowMs: number): void {
+    const others = this.live - 2;
+    if (this.#random() * others < SECOND_OPINIONS * this.#timing.confirmations) this.#probe(member, nowMs);
   }
 
   #placed(news: News, member: Member, nowMs: number): void {

@@ -63,10 +63,10 @@ export class Speaker {
     return { id: this.#id, state, incarnation: this.incarnation, at: this.#at, from: null, ageS: 0 };
   }
 
-  /** Fresh news do not wait for a whole interval. */
+  /** Fresh news does not wait for a whole interval. */
   spread(news: News, nowMs: number): void {
     this.#queue.put(news);
-    const soonMs = Math.max(nowMs, this.#gossipedMs + this.#timing.gossipIntervalMs / 5);
+    const soonMs = Math.max(nowMs, this.#gossipedMs + this.#timing.gossipIntervalMs / 2);
     this.gossipAtMs = Math.min(this.gossipAtMs, soonMs);
   }
 

@@ -5,7 +5,9 @@ import { World, type WorldOptions } from "./world.ts";
 
 const seedOf = (offset: number) => Number(process.env.GODWIT_SEED ?? 1) * 1_000 + offset;
 /** Everybody knows of a death within this, whatever the fleet's size; without loss. */
-const DEAD_MS_MAX = 4_000;
+const DEAD_MS_MAX = 3_000;
+/** Datagrams a second, whatever happens: three for each half interval of gossip, probes, and answers. */
+const RATE_MAX = 110;
 /** After quiet everybody knows of everybody. */
 const QUIET_MS_MAX = 60_000;
 
@@ -33,7 +35,7 @@ describe("a fleet", () => {
     test(`knows of a death within ${DEAD_MS_MAX} ms: ${hosts} hosts`, () => {
       const world = joined({ seed: seedOf(hosts), hosts, network: { delayMs: 5, jitterMs: 20 } });
       const first: number[] = [], all: number[] = [];
-      for (let i = 0; i < 5; i++) {
+      for (let i = 0; i < (hosts < 100 ? 5 : 3); i++) {
         // Another each time, where there are enough: one that dies again is held back for a while.
         const victim = world.hosts[hosts - 1 - i % (hosts - 1)]!;
         world.run(1_000 + world.random() * 1_000);
@@ -56,28 +58,42 @@ describe("a fleet", () => {
     }, 120_000);
   }
 
-  test("of 100 with 5 % loss, delays, doubles and overtaking mistakes hardly anybody for dead", () => {
-    const world = joined({
-      seed: seedOf(5),
-      hosts: 100,
-      clockDrift: 0.02,
-      network: { loss: 0.05, duplication: 0.02, delayMs: 5, jitterMs: 60 },
-    });
-    for (const host of world.hosts) host.sent = host.sentBytes = 0;
-    const seconds = 60;
-    world.run(seconds * 1_000);
-    const rates = world.hosts.map(({ sent }) => sent / seconds);
-    const bytes = world.hosts.map(({ sentBytes }) => sentBytes / seconds);
-    const suspicions = world.hosts.reduce((sum, host) => sum + host.membership!.counts.suspicions, 0);
-    console.log(
-      `100 hosts, 5 % loss, ${seconds} s: ${suspicions} suspicions, ${world.falseDeaths} false deaths told; ` +
-        `${mean(rates).toFixed(1)} datagrams/s a host (most ${last(rates).toFixed(1)}), ` +
-        `${mean(bytes).toFixed(0)} bytes/s (most ${last(bytes).toFixed(0)})`,
+  const mistakes = [{ loss: 0.01, falseDeathsMax: 0 }, { loss: 0.05, falseDeathsMax: 5 }, {
+    loss: 0.2,
+    falseDeathsMax: 99,
+  }];
+  for (const { loss, falseDeathsMax } of mistakes) {
+    test(
+      `of 100 with ${loss * 100} % loss, delays, doubles and overtaking mistakes hardly anybody for dead`,
+      () => {
+        const world = joined({
+          seed: seedOf(loss * 100),
+          hosts: 100,
+          clockDrift: 0.02,
+          network: { duplication: 0.02, delayMs: 5, jitterMs: 60 },
+        });
+        world.network.loss = loss;
+        for (const host of world.hosts) host.sent = host.sentBytes = 0;
+        const seconds = 60;
+        world.run(seconds * 1_000);
+        const rates = world.hosts.map(({ sent }) => sent / seconds);
+        const bytes = world.hosts.map(({ sentBytes }) => sentBytes / seconds);
+        const suspicions = world.hosts.reduce((sum, host) => sum + host.membership!.counts.suspicions, 0);
+        console.log(
+          `100 hosts, ${
+            loss * 100
+          } % loss, ${seconds} s: ${suspicions} suspicions, ${world.falseDeaths} false deaths told; ` +
+            `${mean(rates).toFixed(1)} datagrams/s a host (most ${last(rates).toFixed(1)}), ` +
+            `${mean(bytes).toFixed(0)} bytes/s (most ${last(bytes).toFixed(0)})`,
+        );
+        // Each counts as many times as there are hosts that were told of it.
+        expect(world.falseDeaths).toBeLessThanOrEqual(falseDeathsMax);
+        expect(last(rates)).toBeLessThan(RATE_MAX);
+        expect(world.bytesMax).toBeLessThanOrEqual(1_400);
+      },
+      120_000,
     );
-    expect(world.falseDeaths).toBe(0);
-    expect(last(rates)).toBeLessThan(60);
-    expect(world.bytesMax).toBeLessThanOrEqual(1_400);
-  }, 120_000);
+  }
 
   test("at rest says little", () => {
     const world = joined({ seed: seedOf(6), hosts: 200 });
