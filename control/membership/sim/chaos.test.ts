@@ -26,6 +26,10 @@ const MARKS = [
   "split",
   "pause",
   "leave",
+  "refutation",
+  "stall",
+  "suspicion ran out",
+  "held",
 ];
 
 test("after any chaos and then quiet no live host stays dead, and no dead one alive", async () => {
@@ -43,6 +47,12 @@ test("after any chaos and then quiet no live host stays dead, and no dead one al
     }
     quietMs.push(tookMs);
     expect(world.membersMax).toBeLessThanOrEqual(MEMBERS_MAX);
+    for (const { membership } of world.up) {
+      const { refutations, stalls, deaths } = membership!.counts;
+      if (refutations > 0) world.sometimes("refutation");
+      if (stalls > 0) world.sometimes("stall");
+      if (deaths > 0) world.sometimes("suspicion ran out");
+    }
     for (const [mark, count] of world.marks) reached.set(mark, (reached.get(mark) ?? 0) + count);
   }
   console.log(

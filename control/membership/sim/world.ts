@@ -216,6 +216,7 @@ export class World {
   #carryOut(host: Host, { sends, changes }: Effects): void {
     for (const { id, state } of changes) {
       this.sometimes(state);
+      if (state === "suspect" && host.membership!.table.get(id)?.state === "alive") this.sometimes("held");
       const about = this.hosts[Number(id.slice("host-".length))]!;
       const reachable = about.membership !== null && about.side === host.side &&
         about.pausedUntilMs <= this.nowMs;
