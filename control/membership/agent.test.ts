@@ -19,13 +19,18 @@ interface TestAgent {
   told(hostId: string, state: string): Promise<void>;
 }
 
-async function start(id: string, seed: TestAgent | null, secrets = [OLD]): Promise<TestAgent> {
+async function start(
+  id: string,
+  seed: TestAgent | null,
+  secrets = [OLD],
+  seedName = "127.0.0.1",
+): Promise<TestAgent> {
   const changes: MemberLine[] = [];
   const waiting = new Set<() => void>();
   const agent = new Agent({
     id,
     listen: { address: "127.0.0.1", port: 0 },
-    seeds: seed === null ? [] : [{ address: "127.0.0.1", port: seed.agent.port }],
+    seeds: seed === null ? [] : [{ address: seedName, port: seed.agent.port }],
     seal: new Seal(secrets),
     random: Math.random,
     nowMs: () => performance.now(),
@@ -78,6 +83,14 @@ describe("Agent", () => {
     await start("three", two);
     await Promise.all([one.told("three", "alive"), two.told("three", "alive")]);
     expect(one.agent.lines().find(({ host_id }) => host_id === "three")!.incarnation).toBeGreaterThan(before);
+  }, 20_000);
+
+  test("looks up a seed that is named, and loses what it sends to a name that is none", async () => {
+    const one = await start("one", null), two = await start("two", one, [OLD], "localhost");
+    await Promise.all([one.told("two", "alive"), two.told("one", "alive")]);
+    const lost = await start("lost", one, [OLD], "no-such-host.invalid");
+    await until(() => lost.agent.counts.sendFailures > 0);
+    expect(lost.agent.lines()).toHaveLength(1);
   }, 20_000);
 
   test("that leaves is told as left, and nobody suspects it", async () => {
