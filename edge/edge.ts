@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import type { EdgeConfig } from "../control/contract/process-config.ts";
 import { AutostopPass } from "./balance/autostop-pass.ts";
 import { BalanceCounts } from "./balance/balance-counts.ts";
+import { MembershipClient } from "./balance/membership-client.ts";
 import { PeerDoor, type PeerDoorway } from "./balance/peer-door.ts";
 import { Starts } from "./balance/starts.ts";
 import { WorkerDoor } from "./balance/worker-door.ts";
@@ -107,6 +108,8 @@ export class Edge {
   readonly peerStarts: Starts<PeerDoorway> | null;
   /** Stops idle machines of this host; null where there is no worker beside it. */
   readonly autostop: AutostopPass | null;
+  /** Hears which hosts are dead; null where no agent is configured. */
+  readonly membership: MembershipClient | null;
   #rows: RowSource | null = null;
   #dateMs = 0;
   #date = "";
@@ -172,6 +175,13 @@ export class Edge {
         wallMs: this.wallMs,
         random: this.random,
       });
+    this.membership = config.membership_socket === undefined ? null : new MembershipClient({
+      socket: config.membership_socket,
+      ownHostId: this.hostId,
+      onDead: (hosts) => this.routes.setDeadHosts(hosts),
+      random: this.random,
+      log,
+    });
     this.routes = new RouteTable({
       region: config.region,
       hostId: this.hostId,
@@ -227,6 +237,7 @@ export class Edge {
       policies: this.policyCounts,
     });
     this.balance.register(this.metrics.registry, this.starts, this.peerStarts, this.autostop);
+    this.membership?.register(this.metrics.registry);
     this.replays.register(this.metrics.registry);
     this.tls = new TlsFront({
       config: config.tls ?? {},
@@ -286,6 +297,7 @@ export class Edge {
     await this.#rows.start();
     this.deadlines.start(loopClock);
     this.autostop?.start();
+    this.membership?.start();
     if (config.listeners.some(({ tls }) => tls)) await this.tls.load();
     for (const listener of config.listeners) {
       const { address, port, service_port, h2c, tls, http2, http3, app, proxy_protocol } = listener;
@@ -427,6 +439,7 @@ export class Edge {
     for (const client of [...this.relay.clients]) client.close();
     this.deadlines.stop();
     this.autostop?.stop();
+    this.membership?.stop();
     await this.#rows?.stop();
     await this.accessLog.close();
     await this.tracing?.close();

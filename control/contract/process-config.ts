@@ -33,6 +33,27 @@ export const ControlConfig = z.object({
 });
 export type ControlConfig = z.infer<typeof ControlConfig>;
 
+const IpAddress = z.union([z.ipv4(), z.ipv6()]);
+
+/** A host's membership agent (control/membership/README.md). */
+export const MembershipConfig = z.object({
+  schema: z.literal(1),
+  host_id: HostId,
+  /** UDP, on the fleet's private network. */
+  listen: z.object({ address: IpAddress, port: Port }),
+  /** Where the other hosts reach it; none: `listen`, which must then be one address and not all. */
+  advertise: z.object({ address: IpAddress, port: Port }).optional(),
+  /** A few hosts that are usually there; this one may be among them. Names are looked up each time. */
+  seeds: z.array(z.object({ address: z.string().min(1).max(253), port: Port })).max(16),
+  /** Each mode 0600, 32 or more characters, the same on every host. All are accepted, the first one signs. */
+  secret_files: z.array(Path).min(1).max(4),
+  /** Where the processes of this host are told (contract/membership.ts). */
+  socket: Path,
+  /** Metrics and status; loopback. */
+  admin: z.object({ address: z.string(), port: Port }).nullable(),
+});
+export type MembershipConfig = z.infer<typeof MembershipConfig>;
+
 export const WorkerConfig = z.object({
   schema: z.literal(1),
   host_id: HostId,
@@ -166,6 +187,8 @@ export const EdgeConfig = z.object({
   peers: EdgePeers.optional(),
   /** Where the worker of `host_id` starts and stops machines (`worker-edge-api.ts`); none: nothing is started on demand. */
   worker_socket: Path.optional(),
+  /** Where this host's membership agent tells which hosts are dead (`membership.ts`); none: rows alone say so. */
+  membership_socket: Path.optional(),
   region: RegionCode,
   /** Regions followed in detail; empty means all that the global stream names. */
   regions: z.array(RegionCode).max(64),

@@ -305,6 +305,7 @@ const TEXTS: Record<MachineVerdict, string> = {
 
 function textOf(verdict: MachineVerdict, backend: Backend | null, nowMs: number): string {
   if (verdict !== "ejected" || backend === null) return TEXTS[verdict];
+  if (backend.hostDead) return "passed over: its host is dead";
   const leftMs = Math.ceil(backend.ejectedUntilMs - nowMs);
   return `passed over for ${leftMs} ms more (${backend.breaker?.reason ?? "it failed requests"})`;
 }

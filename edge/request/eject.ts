@@ -51,10 +51,10 @@ function move(edge: Edge, backend: Backend, event: BreakerEvent, nowMs: number, 
   const after = breakerAfter(before, event, nowMs, edge.random(), mayOpen);
   backend.breaker = after === CLOSED ? null : after;
   if (after.state !== "closed") {
-    backend.ejectedUntilMs = after.untilMs;
+    backend.eject(after.untilMs);
     edge.balance.ejected.add(backend);
   } else if (before.state !== "closed") {
-    backend.ejectedUntilMs = 0;
+    backend.eject(0);
     edge.balance.ejected.delete(backend);
   }
   return after;

@@ -64,10 +64,10 @@ export function hold(
 export function retryWarmSoon(app: AppRoute, backend: Backend): void {
   // Others that were refused at the same moment find the next try already due.
   if (backend.ejectedUntilMs === Infinity) return;
-  backend.ejectedUntilMs = Infinity;
+  backend.eject(Infinity);
   setTimeout(() => {
     loopClock.tick();
-    backend.ejectedUntilMs = 0;
+    backend.eject(0);
     wakeOneFor(app, backend);
   }, WARM_RETRY_MS);
 }

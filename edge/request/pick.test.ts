@@ -95,6 +95,19 @@ describe("pick()", () => {
     expect(picked(service([ejected()]))).toBe("ejected");
     expect(picked(service([ejected(), backend("b", { inFlight: 1, hard: 1 })]))).toBe("full");
   });
+  test("passes over a machine whose host is dead for any that is not, and starts one before it tries it", () => {
+    const dead = (given: Given = {}) => {
+      const made = backend("dead", given);
+      made.hostDied();
+      return made;
+    };
+    expect(picked(service([dead(), backend("b", { inFlight: 19 })]))).toBe("b");
+    expect(picked(service([dead()], [pool("lhr", "far")]))).toBe("far");
+    expect(picked(service([dead(), backend("ejected", { ejectedUntilMs: LATER_MS })]))).toBe("ejected");
+    expect(picked(service([dead()], [], { startable: 1 }))).toBe("stopped");
+    // No wait for an app that will not listen; what is left is to try.
+    expect(picked(service([dead({ warmUntilMs: LATER_MS })]))).toBe("dead");
+  });
   test("waits for a machine that is starting or not listening yet", () => {
     expect(picked(service([], [], { starting: 1 }))).toBe("starting");
     const warming = backend("a", { ejectedUntilMs: Infinity, warmUntilMs: LATER_MS });

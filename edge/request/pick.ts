@@ -3,7 +3,8 @@
  * two drawn at random: two draws spread load nearly as well as looking at all, at a constant price. Load is the share of
  * the soft limit that is taken, so that a machine twice as large gets twice as much. Never one at its hard limit. Another
  * region, the nearest first, only when every machine of the nearer ones is at its hard limit or passed over; a soft limit
- * sends nobody abroad. A machine that cannot be reached (`balance/breaker.ts`) is passed over.
+ * sends nobody abroad. A machine that cannot be reached (`balance/breaker.ts`), or whose host is dead
+ * (`balance/dead-hosts.ts`), is passed over.
  *
  * Pure: the clock's reading and the draw come in, nothing is changed.
  */
@@ -132,7 +133,7 @@ function find(service: ServiceRoute, machineId: string): Backend | null {
 }
 
 function isWarming(backend: Backend, nowMs: number): boolean {
-  return backend.ejectedUntilMs > nowMs && backend.warmUntilMs > nowMs;
+  return backend.ejectedUntilMs > nowMs && backend.warmUntilMs > nowMs && !backend.hostDead;
 }
 
 /** @returns null where there are no machines in the pools */
@@ -149,8 +150,10 @@ function afterAll(
       if (wish !== null && !wish.wants(backend)) continue;
       any = true;
       if (backend.ejectedUntilMs <= nowMs) full = true;
-      else if (backend.warmUntilMs > nowMs) warming = true;
-      else if (backend.inFlight < backend.hardLimit) ejected ??= backend;
+      else if (isWarming(backend, nowMs)) warming = true;
+      else if (backend.inFlight < backend.hardLimit && (ejected === null || ejected.hostDead)) {
+        ejected = backend;
+      }
     }
   }
   if (warming) return "starting";
@@ -160,11 +163,22 @@ function afterAll(
   return any ? "full" : null;
 }
 
+/** Nothing can be started: a machine whose host is dead is better than none, because it may be alive after all. */
+export function lastResort(service: ServiceRoute, nowMs: number): Backend | null {
+  const found = afterAll(poolsOf(service), null, service, nowMs);
+  return typeof found === "string" ? null : found;
+}
+
 /** All are passed over, full, or not there. */
 function unpicked(service: ServiceRoute, nowMs: number): Backend | NotPicked {
-  const pools = [{ region: "", backends: service.near }, ...service.far];
-  const found = afterAll(pools, null, service, nowMs);
+  const found = afterAll(poolsOf(service), null, service, nowMs);
+  // One that can be started is better than one whose host is dead.
+  const lost = typeof found === "object" && (found === null || found.hostDead);
+  if (lost && service.startable > 0) return "stopped";
   if (found !== null) return found;
-  if (service.startable > 0) return "stopped";
   return service.unhealthy > 0 ? "unhealthy" : "none";
+}
+
+function poolsOf(service: ServiceRoute): readonly RegionPool[] {
+  return [{ region: "", backends: service.near }, ...service.far];
 }

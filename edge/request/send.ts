@@ -102,7 +102,7 @@ export function afterFailure(edge: Edge, exchange: Exchange, failure: UpstreamFa
   const backend = exchange.backend!;
   const service = exchange.service!;
   const neverConnected = unreachable(failure);
-  if (neverConnected && backend.warmUntilMs > edge.nowMs() && !backend.retired) {
+  if (neverConnected && backend.warmUntilMs > edge.nowMs() && !backend.retired && !backend.hostDead) {
     backend.breaker = { ...CLOSED, reason: "unreachable", failures: 1 };
     // In this order: a release that woke the next one at once would make a storm of tries.
     retryWarmSoon(exchange.app!, backend);

@@ -21,7 +21,7 @@ import { find } from "./find.ts";
 import { hold } from "./hold.ts";
 import { noMachine } from "./no-machine.ts";
 import { afterSendBack, findForPeer, sendBack } from "./peer.ts";
-import { pick, pickWished } from "./pick.ts";
+import { lastResort, pick, pickWished } from "./pick.ts";
 import { answer, refuse } from "./respond.ts";
 import { afterFailure, release, send, unreachable } from "./send.ts";
 import { startAnother, startForPeer, startMachine } from "./start-machine.ts";
@@ -85,6 +85,10 @@ export function dispatch(edge: Edge, exchange: Exchange): void {
     ? startMachine(edge, exchange)
     : noMachine(exchange, picked);
   if (wait instanceof Backend) return send(edge, exchange, wait);
+  if (typeof wait !== "string" && picked === "stopped" && wish === null) {
+    const last = lastResort(service!, edge.nowMs());
+    if (last !== null) return send(edge, exchange, last);
+  }
   if (typeof wait !== "string") return giveUp(edge, exchange, wait, "no_candidate");
   const refusal = hold(edge, exchange, wait, {
     again: () => dispatch(edge, exchange),

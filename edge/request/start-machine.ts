@@ -63,7 +63,7 @@ export function startAnother(edge: Edge, exchange: Exchange): void {
   }
 }
 
-/** Nearest first; of those alike, a suspended one first, because it is back sooner. */
+/** Those of dead hosts last; nearest first; of those alike, a suspended one first, because it is back sooner. */
 export function startable(
   edge: Pick<Edge, "routes" | "region">,
   exchange: Pick<Exchange, "service" | "wish" | "app">,
@@ -78,6 +78,7 @@ export function startable(
   const distance = (machine: MachineEntry) =>
     machine.region === edge.region ? -1 : distances.of(machine.region);
   return found.sort((a, b) => {
+    if (a.host.dead !== b.host.dead) return a.host.dead ? 1 : -1;
     const near = distance(a), far = distance(b);
     if (near !== far) return near < far ? -1 : 1;
     if (a.state !== b.state) return a.state === "suspended" ? -1 : 1;

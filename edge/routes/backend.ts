@@ -3,6 +3,9 @@ import type { Breaker } from "../balance/breaker.ts";
 import type { BackPool } from "../http2/back-pool.ts";
 import type { UpstreamConnection } from "../relay/upstream-connection.ts";
 
+/** In `ejectedUntilMs`: as long as its host is dead. Not Infinity, which has another meaning there. */
+const HOST_DEAD_MS = Number.MAX_VALUE;
+
 export interface Target {
   readonly address: string;
   readonly port: number;
@@ -30,7 +33,10 @@ export class Backend {
   hardLimit = Infinity;
   /** Requests under way from this edge: under both types of concurrency each holds one connection to the machine. */
   inFlight = 0;
-  /** Monotonic; passed over until then because of what `breaker` says, or (Infinity) until its next warm try. */
+  /**
+   * Monotonic; passed over until then because of what `breaker` says, or (Infinity) until its next warm try, or while its
+   * host is dead. Set it through `eject` and `hostDied`.
+   */
   ejectedUntilMs = 0;
   /** Null while nothing has failed, which is nearly always. */
   breaker: Breaker | null = null;
@@ -71,6 +77,27 @@ export class Backend {
     return this.peer !== null && this.peer.target !== null;
   }
 
+  /** `balance/dead-hosts.ts` says so. */
+  get hostDead(): boolean {
+    return this.ejectedUntilMs === HOST_DEAD_MS;
+  }
+
+  /** What is seen of a machine changes nothing while its host is dead. */
+  eject(untilMs: number): void {
+    if (!this.hostDead) this.ejectedUntilMs = untilMs;
+  }
+
+  /** Connections that it kept lead nowhere now, and not to the same host when it is back. */
+  hostDied(): void {
+    this.ejectedUntilMs = HOST_DEAD_MS;
+    this.#dropIdle();
+  }
+
+  /** Where its breaker is open the next request tries it, and the others wait for how that one fares. */
+  hostCameBack(): void {
+    if (this.hostDead) this.ejectedUntilMs = 0;
+  }
+
   get idleConnections(): number {
     return this.#idle?.length ?? 0;
   }
@@ -98,9 +125,13 @@ export class Backend {
 
   retire(): void {
     this.retired = true;
+    this.#dropIdle();
+    this.http2?.retire();
+  }
+
+  #dropIdle(): void {
     const idle = this.#idle ?? [];
     this.#idle = null;
     for (const connection of idle) connection.destroy();
-    this.http2?.retire();
   }
 }

@@ -19,6 +19,7 @@ export function describeRoute(
     hard_limit: finite(backend.hardLimit),
     idle_connections: backend.idleConnections,
     ejected: backend.ejectedUntilMs > nowMs,
+    host_dead: backend.hostDead,
     breaker: backend.breaker?.state ?? "closed",
   });
   return {

@@ -5,11 +5,14 @@
 import type { MachineState } from "../../control/contract/machine.ts";
 import type { AppRoute } from "./app-route.ts";
 import type { Backend } from "./backend.ts";
+import type { HostEntry } from "./host-entry.ts";
 import type { ServiceShape } from "./service-shape.ts";
 
 export class MachineEntry {
   readonly id: string;
-  readonly hostId: string;
+  readonly host: HostEntry;
+  /** Its place in `host.machines`. */
+  atHost = -1;
   app: AppRoute;
   /** Its place in `app.machines`. */
   at = -1;
@@ -26,11 +29,15 @@ export class MachineEntry {
   /** First of the list of its ports, linked by `Backend.sibling`. Null unless it is started. */
   backends: Backend | null = null;
 
-  constructor(id: string, hostId: string, app: AppRoute, shape: ServiceShape) {
+  constructor(id: string, host: HostEntry, app: AppRoute, shape: ServiceShape) {
     this.id = id;
-    this.hostId = hostId;
+    this.host = host;
     this.app = app;
     this.shape = shape;
+  }
+
+  get hostId(): string {
+    return this.host.id;
   }
 
   /** At rest in a state from which a request may bring it back. */

@@ -177,4 +177,23 @@ describe("route table", () => {
     routes.apply([{ ...hostname, row: null }]);
     expect(routes.sizes).toEqual({ hostnames: 0, apps: 1, machines: 1 });
   });
+  test("passes over the machines of dead hosts, those that come later too, and no others", () => {
+    const routes = table();
+    const on = (host: string, id: string) => {
+      const change = machine(id, { host_id: host });
+      return { ...change, key: `${host}/${id}` };
+    };
+    routes.apply([hostname, on("h1", "m1"), on("h2", "m2")]);
+    const dead = () =>
+      routes.find("a.test")!.services.get(80)!.near.filter(({ hostDead }) => hostDead)
+        .map(({ machineId }) => machineId).sort();
+    routes.setDeadHosts(new Set(["h2", "h3"]));
+    routes.apply([on("h3", "m3"), on("h2", "m4")]);
+    expect(dead()).toEqual(["m2", "m3", "m4"]);
+    routes.setDeadHosts(new Set(["h1"]));
+    expect(dead()).toEqual(["m1"]);
+    routes.apply([{ table: "machines", key: "h1/m1", row: null }]);
+    routes.setDeadHosts(new Set());
+    expect(dead()).toEqual([]);
+  });
 });

@@ -19,6 +19,7 @@ import type { PolicyDependencies } from "../policy/policy.ts";
 import { applyPolicies } from "../policy/port-wishes.ts";
 import { AppRoute, type ServiceRoute } from "./app-route.ts";
 import { Backend, PeerHost } from "./backend.ts";
+import { HostEntry } from "./host-entry.ts";
 import { MachineEntry } from "./machine-entry.ts";
 import { NO_SERVICES, ServiceShapes } from "./service-shape.ts";
 
@@ -60,7 +61,11 @@ export class RouteTable {
   /** By name, which all organisations share. */
   readonly #named = new Map<string, AppRoute>();
   readonly #machines = new Map<string, MachineEntry>();
+  /** Edges of other hosts. */
   readonly #hosts = new Map<string, PeerHost>();
+  /** Hosts with machines. */
+  readonly #machineHosts = new Map<string, HostEntry>();
+  #deadHosts: ReadonlySet<string> = new Set();
   /** Machines of the host that this edge stands on. */
   readonly ownMachines = new Set<MachineEntry>();
   /** When those of them came to rest that did so before our eyes; monotonic. */
@@ -201,6 +206,8 @@ export class RouteTable {
       if (before === undefined) return;
       this.#machines.delete(key);
       this.ownMachines.delete(before);
+      before.host.remove(before);
+      if (before.host.machines.length === 0) this.#machineHosts.delete(before.host.id);
       this.#shapes.drop(before.shape);
       for (const backend of listOf(before.backends)) backend.retire();
       before.app.remove(before);
@@ -208,9 +215,10 @@ export class RouteTable {
       return;
     }
     const app = this.#app(row.app_id);
-    const machine = before ?? new MachineEntry(row.id, this.#name(row.host_id), app, NO_SERVICES);
+    const machine = before ?? new MachineEntry(row.id, this.#machineHost(row.host_id), app, NO_SERVICES);
     if (before === undefined) {
       this.#machines.set(key, machine);
+      machine.host.add(machine);
       if (row.host_id === this.#options.hostId) this.ownMachines.add(machine);
     } else if (before.app !== app) {
       touched.add(before.app);
@@ -243,6 +251,37 @@ export class RouteTable {
     this.#connect(machine, sameRun, wasStarted);
   }
 
+  #machineHost(id: string): HostEntry {
+    let host = this.#machineHosts.get(id);
+    if (host === undefined) {
+      host = new HostEntry(this.#name(id), this.#deadHosts.has(id));
+      this.#machineHosts.set(id, host);
+    }
+    return host;
+  }
+
+  /** The machines of these hosts are passed over, and those of all others are not. */
+  setDeadHosts(dead: ReadonlySet<string>): void {
+    const before = this.#deadHosts;
+    this.#deadHosts = dead;
+    const apps = new Set<AppRoute>();
+    for (const id of new Set([...before, ...dead])) {
+      const host = this.#machineHosts.get(id);
+      if (host === undefined || host.dead === dead.has(id)) continue;
+      host.dead = dead.has(id);
+      for (const machine of host.machines) {
+        for (let each = machine.backends; each !== null; each = each.sibling) {
+          if (host.dead) each.hostDied();
+          else each.hostCameBack();
+        }
+        apps.add(machine.app);
+      }
+    }
+    for (const app of apps) {
+      for (const service of app.services.values()) service.waiting?.wakeAll();
+    }
+  }
+
   #name(name: string): string {
     const known = this.#names.get(name);
     if (known !== undefined) return known;
@@ -265,6 +304,7 @@ export class RouteTable {
             const peer = this.#host(machine.hostId);
             backend = new Backend(machine.id, machine.region, address, port, peer);
             backend.warmUntilMs = this.#warmUntilMs(machine, wasStarted);
+            if (machine.host.dead) backend.hostDied();
           }
           made.push(backend);
         }
