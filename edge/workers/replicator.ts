@@ -1,6 +1,10 @@
 /** The replicator's process: follows the state streams into the replica's file, and names what has changed. */
+import { existsSync } from "node:fs";
 import type { Logger } from "pino";
+import type { StateStreams } from "../replica/ports.ts";
+import type { RowChange } from "../routes/route-table.ts";
 import type { Runtime } from "../runtime/runtime.ts";
+import { CountedStreams } from "./counted-streams.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
 import { openReplica, statusOf } from "./open-replica.ts";
@@ -16,8 +20,10 @@ export async function runReplicator(
 ): Promise<void> {
   const tell = (message: FromReplicator) => void process.send?.(message);
   const feed = new NewsFeed((news) => tell({ type: "news", news }));
-  const replica = openReplica(settings, runtime.openDatabase, log, {
-    onChanges(changes) {
+  let streams: CountedStreams | null = null;
+  const around = (inner: StateStreams) => streams = new CountedStreams(inner);
+  const heard = {
+    onChanges(changes: RowChange[]) {
       for (const { table, key } of changes) feed.pending.add(table, key);
       feed.flush();
     },
@@ -25,15 +31,27 @@ export async function runReplicator(
       feed.pending.addTakenOver();
       feed.flush();
     },
-  });
+  };
+  const replica = openReplica(settings, runtime.openDatabase, log, heard, around);
   const end = (status: number) => void replica.stop().then(() => process.exit(status));
   onMessage((message) => {
     if (message.type === "stop") end(0);
     else if (message.type === "more") feed.more();
   });
   process.once("disconnect", () => end(1));
-  const heartbeat = () => tell({ type: "heartbeat", status: statusOf(replica) });
-  setInterval(heartbeat, HEARTBEAT_INTERVAL_MS);
+  const heartbeat = () => {
+    const status = statusOf(replica);
+    const { connected } = status;
+    const progress = streams?.progress ?? { answered: 0, taken: 0 };
+    tell({ type: "heartbeat", status, beat: { progress, connected, newsHeld: feed.held } });
+  };
+  const timer = setInterval(() => {
+    if (existsSync(settings.rows.replica_file)) return heartbeat();
+    // It would write on into a file without a name, which nobody finds after the next start.
+    log.error({ file: settings.rows.replica_file }, "the replica's file is gone; beginning anew");
+    clearInterval(timer);
+    end(1);
+  }, HEARTBEAT_INTERVAL_MS);
   let caughtUp = replica.caughtUp();
   replica.start();
   // It says that it has caught up where the streams could not be read too; then the file may lack what they have.
