@@ -70,7 +70,8 @@ export async function replicateOptions(argv: readonly string[]): Promise<Replica
   if (url.password !== "") {
     throw new GodwitError("edge.password_in_argv", "Cannot take a password from the command line", {
       fault: "client",
-      hint: "Every user of the machine can read it there: put it into a file of mode 0600, and name that with " +
+      hint:
+        "Every user of the machine can read it there: put it into a file of mode 0600, and name that with " +
         "--redis-password-file.",
     });
   }
@@ -142,7 +143,9 @@ const OPTION_OF: Record<string, string> = {
 };
 
 /** The value itself stays out of it: the URL holds a password by then. */
-function issueOf(error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } | undefined) {
+function issueOf(
+  error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } | undefined,
+) {
   const issue = error?.issues[0];
   return `${OPTION_OF[String(issue?.path[0])] ?? "an option"}: ${issue?.message}`;
 }

@@ -5,7 +5,12 @@ type Type = "counter" | "gauge";
 
 export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details }: RowSourceStatus): string {
   const lines: string[] = [];
-  const family = (name: string, type: Type, help: string, samples: readonly (readonly [string, number])[]) => {
+  const family = (
+    name: string,
+    type: Type,
+    help: string,
+    samples: readonly (readonly [string, number])[],
+  ) => {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const [labels, value] of samples) lines.push(`${name}${labels} ${value}`);
   };
@@ -32,8 +37,18 @@ export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details
     "Events refused, by reason.",
     labelled("reason", reasons),
   );
-  one("godwit_replica_events_applied", "counter", "Events that changed a row.", number(details.events_applied));
-  one("godwit_replica_events_old", "counter", "Events that came again or too late.", number(details.events_old));
+  one(
+    "godwit_replica_events_applied",
+    "counter",
+    "Events that changed a row.",
+    number(details.events_applied),
+  );
+  one(
+    "godwit_replica_events_old",
+    "counter",
+    "Events that came again or too late.",
+    number(details.events_old),
+  );
   one("godwit_replica_reconnects", "counter", "Connections to Redis that ended.", number(details.reconnects));
   one(
     "godwit_replica_lag_ms",

@@ -48,7 +48,11 @@ for (const runtime of ["bun", "deno"] as const) {
           ...RUNTIMES[runtime],
           ...[program, "replica", "--redis", url.href, "--redis-password-file", passwordFile],
           ...["--file", file, "--admin", admin, "--json"],
-        ], { stdin: "ignore", stdout: Bun.file(join(own, name)), stderr: Bun.file(join(own, `${name}.log`)) });
+        ], {
+          stdin: "ignore",
+          stdout: Bun.file(join(own, name)),
+          stderr: Bun.file(join(own, `${name}.log`)),
+        });
       const caughtUp = (name: string) =>
         until(() => {
           const path = join(own, name);
@@ -63,7 +67,8 @@ for (const runtime of ["bun", "deno"] as const) {
           rows: 2,
         });
         expect(statSync(socket).mode & 0o777).toBe(0o600);
-        const ask = async (path: string) => await (await fetch(`http://admin${path}`, { unix: socket })).text();
+        const ask = async (path: string) =>
+          await (await fetch(`http://admin${path}`, { unix: socket })).text();
         const replica = async () => JSON.parse(await ask("/replica"));
         expect(JSON.parse(await ask("/healthz"))).toMatchObject({ status: "ok" });
         await redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(hostnameEvent("c.test")));
@@ -104,7 +109,15 @@ for (const runtime of ["bun", "deno"] as const) {
 }
 
 test("a replicator alone refuses a password on its command line, and does not repeat it", async () => {
-  const child = Bun.spawn([process.execPath, program, "replica", "--redis", "redis://u:hunter2@127.0.0.1", "--file", "r"], {
+  const child = Bun.spawn([
+    process.execPath,
+    program,
+    "replica",
+    "--redis",
+    "redis://u:hunter2@127.0.0.1",
+    "--file",
+    "r",
+  ], {
     ...{ stdin: "ignore", stdout: "pipe", stderr: "pipe" },
   });
   const said = await new Response(child.stdout).text() + await new Response(child.stderr).text();
@@ -114,7 +127,10 @@ test("a replicator alone refuses a password on its command line, and does not re
 });
 
 test("a replicator alone lists its options", async () => {
-  const child = Bun.spawn([process.execPath, program, "replica", "--help"], { stdin: "ignore", stdout: "pipe" });
+  const child = Bun.spawn([process.execPath, program, "replica", "--help"], {
+    stdin: "ignore",
+    stdout: "pipe",
+  });
   expect(await new Response(child.stdout).text()).toContain("--redis-password-file");
   expect(await child.exited).toBe(0);
 });

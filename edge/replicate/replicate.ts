@@ -16,7 +16,8 @@ export async function replicate(
   log: Logger,
 ): Promise<void> {
   const startedMs = performance.now();
-  const say = (event: Record<string, unknown>, words: string) => console.log(json ? JSON.stringify(event) : words);
+  const say = (event: Record<string, unknown>, words: string) =>
+    console.log(json ? JSON.stringify(event) : words);
   const replica = openReplica(settings, runtime.openDatabase, log, { onChanges() {} });
   let isCaughtUp = false;
   const status = () => statusOf(replica);
