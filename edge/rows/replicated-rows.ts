@@ -7,7 +7,8 @@ import type { WatchLimits } from "../workers/replicator-watch.ts";
 import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
 import { SharedRows, type SharedRowsOptions } from "./shared-rows.ts";
 
-export interface ReplicatedRowsOptions extends Omit<SharedRowsOptions, "askForMore" | "file" | "onUnreadable"> {
+export interface ReplicatedRowsOptions
+  extends Omit<SharedRowsOptions, "askForMore" | "file" | "onUnreadable"> {
   readonly fork: () => ReplicatorProcess;
   readonly settings: ReplicatorSettings;
   /** When one that does not do its work is replaced. */

@@ -10,6 +10,10 @@ process.on("message", () => {});
 process.once("disconnect", () => process.exit(1));
 setInterval(() => {
   const progress = { answered: ++answered, taken: 0 };
-  const beat: FromReplicator = { type: "heartbeat", status, beat: { progress, connected: true, newsHeld: false } };
+  const beat: FromReplicator = {
+    type: "heartbeat",
+    status,
+    beat: { progress, connected: true, newsHeld: false },
+  };
   process.send?.(beat);
 }, BEAT_INTERVAL_MS);

@@ -59,7 +59,7 @@ const skipped = (what: string) => void test.skip(`skipped, a mount cannot be mad
 /** As many rows as no page or log that is there already has room for. */
 async function publishMany(edge: IsolatedEdge, name: string): Promise<void> {
   for (let i = 0; i < 500; i++) {
-    const hostname = `${name}-${i}.${"long-".repeat(30)}.test`;
+    const hostname = `${name}-${i}.${`${"x".repeat(50)}.`.repeat(3)}test`;
     await edge.publish("hostnames", hostname, { hostname, app_id: idOf("app") });
   }
 }
@@ -72,45 +72,53 @@ const inTrouble = (edge: IsolatedEdge) =>
 
 if (full === null) skipped("a tmpfs that is full");
 else {
-  test("a full disk holds up no request, and what could not be stored is routed when there is room", async () => {
-    await withIsolatedEdge({ replicaFolder: full }, async (edge) => {
-      await edge.routesNews();
-      const filler = join(full, "filler");
-      const descriptor = openSync(filler, "w");
-      try {
-        for (;;) writeSync(descriptor, Buffer.alloc(65_536));
-      } catch (error) {
-        expect((error as NodeJS.ErrnoException).code).toBe("ENOSPC");
-      } finally {
-        closeSync(descriptor);
-      }
-      await publishMany(edge, "full");
-      await inTrouble(edge);
-      // With the disk still full, a replicator that is started anew must not make it worse.
-      const { pid } = (await edge.replica()).replicator;
-      if (pid !== null) process.kill(pid, "SIGKILL");
-      await Bun.sleep(5_000);
-      unlinkSync(filler);
-      await edge.routesNews();
-    });
-  }, MS_MAX);
+  test(
+    "a full disk holds up no request, and what could not be stored is routed when there is room",
+    async () => {
+      await withIsolatedEdge({ replicaFolder: full }, async (edge) => {
+        await edge.routesNews();
+        const filler = join(full, "filler");
+        const descriptor = openSync(filler, "w");
+        try {
+          for (;;) writeSync(descriptor, Buffer.alloc(65_536));
+        } catch (error) {
+          expect((error as NodeJS.ErrnoException).code).toBe("ENOSPC");
+        } finally {
+          closeSync(descriptor);
+        }
+        await publishMany(edge, "full");
+        await inTrouble(edge);
+        // With the disk still full, a replicator that is started anew must not make it worse.
+        const { pid } = (await edge.replica()).replicator;
+        if (pid !== null) process.kill(pid, "SIGKILL");
+        await Bun.sleep(5_000);
+        unlinkSync(filler);
+        await edge.routesNews();
+      });
+    },
+    MS_MAX,
+  );
 }
 
 if (readOnly === null) skipped("an ext4 that goes read-only");
 else {
-  test("a disk that goes read-only holds up no request, and another in its place is filled anew", async () => {
-    await withIsolatedEdge({ replicaFolder: readOnly }, async (edge) => {
-      await edge.routesNews();
-      expect(run(["mount", "-o", "remount,abort", readOnly])).toBe(true);
-      await publishMany(edge, "read-only");
-      await inTrouble(edge);
-      expect(run(["umount", "--lazy", readOnly])).toBe(true);
-      mounted.splice(mounted.indexOf(readOnly), 1);
-      expect(mountExt4("second", "read-only")).not.toBe(null);
-      await edge.routesNews();
-      expect(existsSync(edge.replicaFile)).toBe(true);
-    });
-  }, MS_MAX);
+  test(
+    "a disk that goes read-only holds up no request, and another in its place is filled anew",
+    async () => {
+      await withIsolatedEdge({ replicaFolder: readOnly }, async (edge) => {
+        await edge.routesNews();
+        expect(run(["mount", "-o", "remount,abort", readOnly])).toBe(true);
+        await publishMany(edge, "read-only");
+        await inTrouble(edge);
+        expect(run(["umount", "--lazy", readOnly])).toBe(true);
+        mounted.splice(mounted.indexOf(readOnly), 1);
+        expect(mountExt4("second", "read-only")).not.toBe(null);
+        await edge.routesNews();
+        expect(existsSync(edge.replicaFile)).toBe(true);
+      });
+    },
+    MS_MAX,
+  );
 }
 
 const LOCKER = `
@@ -120,30 +128,35 @@ const LOCKER = `
   database.run("BEGIN EXCLUSIVE");
   console.log("locked");
   await new Response(Bun.stdin.stream()).text();
+  database.run("ROLLBACK");
 `;
 
-test("a file that another program has locked holds up no request, and is not taken for a damaged one", async () => {
-  await withIsolatedEdge({}, async (edge) => {
-    await edge.routesNews();
-    const generation = readlinkSync(edge.replicaFile);
-    const locker = Bun.spawn([process.execPath, "-e", LOCKER, edge.replicaFile], {
-      ...{ stdin: "pipe", stdout: "pipe", stderr: "inherit" },
+test(
+  "a file that another program has locked holds up no request, and is not taken for a damaged one",
+  async () => {
+    await withIsolatedEdge({}, async (edge) => {
+      await edge.routesNews();
+      const generation = readlinkSync(edge.replicaFile);
+      const locker = Bun.spawn([process.execPath, "-e", LOCKER, edge.replicaFile], {
+        ...{ stdin: "pipe", stdout: "pipe", stderr: "inherit" },
+      });
+      const { value } = await locker.stdout.getReader().read();
+      expect(new TextDecoder().decode(value)).toContain("locked");
+      await publishMany(edge, "locked");
+      await inTrouble(edge);
+      // One that is started while it is locked finds it so at its first look.
+      const { pid } = (await edge.replica()).replicator;
+      if (pid !== null) process.kill(pid, "SIGKILL");
+      await Bun.sleep(5_000);
+      locker.stdin.end();
+      expect(await locker.exited).toBe(0);
+      await edge.routesNews();
+      expect(existsSync(`${edge.replicaFile}.aside`)).toBe(false);
+      expect(readlinkSync(edge.replicaFile)).toBe(generation);
     });
-    const { value } = await locker.stdout.getReader().read();
-    expect(new TextDecoder().decode(value)).toContain("locked");
-    await publishMany(edge, "locked");
-    await inTrouble(edge);
-    // One that is started while it is locked finds it so at its first look.
-    const { pid } = (await edge.replica()).replicator;
-    if (pid !== null) process.kill(pid, "SIGKILL");
-    await Bun.sleep(5_000);
-    locker.stdin.end();
-    expect(await locker.exited).toBe(0);
-    await edge.routesNews();
-    expect(existsSync(`${edge.replicaFile}.aside`)).toBe(false);
-    expect(readlinkSync(edge.replicaFile)).toBe(generation);
-  });
-}, MS_MAX);
+  },
+  MS_MAX,
+);
 
 test("a file that is damaged under the replicator holds up no request, and is replaced", async () => {
   await withIsolatedEdge({}, async (edge) => {

@@ -5,7 +5,7 @@ import { forkReplicator } from "./child-process.ts";
 import { eventually, withIsolatedEdge } from "./isolation.fixture.ts";
 import type { WatchLimits } from "./replicator-watch.ts";
 
-const programOf = (name: string) => fileURLToPath(new URL(name, import.meta.url));
+const programOf = (name: string) => fileURLToPath(new URL(name, import.meta.url).href);
 /** The real ones are for machines in trouble; here nobody is. */
 const SHORT: WatchLimits = {
   ...{ firstBeatMsMax: 3_000, beatMsMax: 3_000, stallMsMax: 3_000, standstillMsMax: 3_000 },

@@ -52,7 +52,8 @@ test("a Redis that is killed and comes back holds up no request", async () => {
 
 /** What comes between the replicator and Redis. */
 const FAULTS: Record<string, (client: Socket) => void> = {
-  "answers with what is no Redis protocol": (client) => client.on("data", () => client.write("HTTP/1.1 400 ?\r\n\r\n")),
+  "answers with what is no Redis protocol": (client) =>
+    client.on("data", () => client.write("HTTP/1.1 400 ?\r\n\r\n")),
   "answers with errors": (client) => client.on("data", () => client.write("-ERR out of order\r\n")),
   "never answers": (client) => client.resume(),
   "closes every connection": (client) => client.destroy(),

@@ -3,7 +3,9 @@
  * retry nothing. What happens to the replicator, to Redis or to the file must not reach them.
  */
 import { expect } from "bun:test";
+import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -11,7 +13,7 @@ import { pino } from "pino";
 import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
 import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
-import { freePort, newPassword } from "../../deploy/servers/child.ts";
+import { newPassword } from "../../deploy/servers/child.ts";
 import { type RedisServer, startRedis } from "../../deploy/servers/redis.ts";
 import { startEdge } from "../edge.ts";
 import { HOST_ID, idOf, RawClient, until } from "../edge.fixture.ts";
@@ -152,7 +154,6 @@ export async function withIsolatedEdge(
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "godwit-isolation-"));
   const cleanups: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })];
-  let edge: IsolatedEdge | null = null;
   try {
     const redis = await ownRedis(folder, cleanups);
     const upstream = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("hello") });
@@ -161,8 +162,8 @@ export async function withIsolatedEdge(
     const redisUrl = redis.server.urlOf("edge");
     const config = EdgeConfig.parse({
       ...{ schema: 1, edge_id: "edge-1", region: "ams", regions: [], access_log: "off" },
-      listeners: [{ address: "127.0.0.1", port: await freePort(), service_port: 80 }],
-      admin: { address: "127.0.0.1", port: await freePort() },
+      listeners: [{ address: "127.0.0.1", port: await quietPort(), service_port: 80 }],
+      admin: { address: "127.0.0.1", port: await quietPort() },
       rows: {
         from: "redis",
         redis_url: options.redisUrl?.(redisUrl) ?? redisUrl,
@@ -172,21 +173,40 @@ export async function withIsolatedEdge(
     await publishApp(redis.client, upstream.port!);
     const stop = await start(config, options, folder);
     const ports = { port: config.listeners[0]!.port, adminPort: config.admin!.port };
-    edge = new IsolatedEdge(ports, folder, replicaFile, redis, stop);
-    await work(edge);
-  } finally {
+    const edge = new IsolatedEdge(ports, folder, replicaFile, redis, stop);
     try {
-      await edge?.stop();
-    } finally {
-      for (const cleanup of cleanups.reverse()) await cleanup();
+      await work(edge);
+    } catch (error) {
+      // What went wrong first says more than what that led to.
+      await edge.stop().catch(() => {});
+      throw error;
     }
+    await edge.stop();
+  } finally {
+    for (const cleanup of cleanups.reverse()) await cleanup();
+  }
+}
+
+/** A free port that no connection of all these clients is given by the kernel before the edge listens there. */
+async function quietPort(): Promise<number> {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await Promise.race([
+      once(server, "listening").then(() => true, () => false),
+      once(server, "error").then(() => false),
+    ]);
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
   }
 }
 
 async function ownRedis(folder: string, cleanups: (() => unknown)[]): Promise<RedisHandle> {
   const passwords = { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() };
   const options = {
-    ...{ folder: join(folder, "redis"), port: await freePort(), passwords, durable: true },
+    ...{ folder: join(folder, "redis"), port: await quietPort(), passwords, durable: true },
     logFile: join(folder, "redis.log"),
   };
   let server = await startRedis(options);
@@ -254,9 +274,10 @@ async function start(
   try {
     await until(async () => {
       if (child.exitCode !== null) throw new Error(`the edge ended: ${await said.text()}`);
-      const client = await RawClient.open(config.listeners[0]!.port).catch(() => null);
-      client?.close();
-      return client !== null;
+      // The admin's is the last of its listeners.
+      const health = await fetch(`http://127.0.0.1:${config.admin!.port}/healthz`, { keepalive: false })
+        .then((response) => response.json(), () => null);
+      return health !== null || (await Bun.sleep(LOOK_INTERVAL_MS), false);
     }, 30_000);
   } catch (error) {
     child.kill("SIGKILL");

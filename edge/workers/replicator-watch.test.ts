@@ -1,6 +1,15 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { type Beat, begun, heard, later, verdict, WATCH_LIMITS, type Watched, workedMs } from "./replicator-watch.ts";
+import {
+  type Beat,
+  begun,
+  heard,
+  later,
+  verdict,
+  WATCH_LIMITS,
+  type Watched,
+  workedMs,
+} from "./replicator-watch.ts";
 
 const beat = (answered: number, taken: number, more: Partial<Beat> = {}): Beat => ({
   ...{ progress: { answered, taken }, connected: true, newsHeld: false, ...more },

@@ -43,7 +43,9 @@ export async function measureApplyRate(
   const file = join(folder, "bootstrap.sqlite");
   const bootstrap = await runLoneReplica(redis, file);
   say(
-    `${bootstrap.rows} rows (${options.machines} machines) from nothing in ${bootstrap.seconds.toFixed(1)} s, ` +
+    `${bootstrap.rows} rows (${options.machines} machines) from nothing in ${
+      bootstrap.seconds.toFixed(1)
+    } s, ` +
       `${bootstrap.peakMemoryMb} MB at most`,
   );
   const missedChanges = options.missedChanges ?? HOUR_CHANGES;

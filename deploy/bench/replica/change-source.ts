@@ -54,7 +54,12 @@ async function open(databaseUrl: string, redisUrl: string, probes: number): Prom
   await redis.connect();
   // Edges of this benchmark look at no signatures.
   const unsigned = { key: null };
-  publisher = new Publisher({ store, redis, log: (_, line) => process.stderr.write(`${line}\n`), ...unsigned });
+  publisher = new Publisher({
+    store,
+    redis,
+    log: (_, line) => process.stderr.write(`${line}\n`),
+    ...unsigned,
+  });
   await publisher.start();
 }
 

@@ -25,7 +25,7 @@ export async function expectedRows(redis: Redis): Promise<ExpectedRows> {
       const entries = await redis.xrange(stream, after, "+", "COUNT", PAGE_ENTRIES);
       for (const [, fields] of entries) {
         const at = fields.indexOf("batch");
-        if (at !== -1 && at % 2 === 0) for (const event of JSON.parse(fields[at + 1]!)) fold(rows, event);
+        if (at !== -1 && at % 2 === 0) { for (const event of JSON.parse(fields[at + 1]!)) fold(rows, event); }
       }
       const last = entries.at(-1);
       if (last === undefined) break;

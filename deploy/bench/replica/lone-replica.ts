@@ -24,7 +24,16 @@ export async function runLoneReplica(
   const startedMs = performance.now();
   const child = Bun.spawn([
     ...[process.execPath, PROGRAM, "replica", "--redis", url.href],
-    ...["--redis-password-file", redis.passwordFile, "--file", file, "--json", "--log-level", "error", ...more],
+    ...[
+      "--redis-password-file",
+      redis.passwordFile,
+      "--file",
+      file,
+      "--json",
+      "--log-level",
+      "error",
+      ...more,
+    ],
   ], { stdio: ["ignore", "pipe", "inherit"] });
   try {
     for await (const { event, rows } of eventsOf(child.stdout)) {

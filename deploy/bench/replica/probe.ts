@@ -16,7 +16,12 @@ export function sharedNowMs(): number {
 }
 
 export type ToSource =
-  | { readonly type: "open"; readonly databaseUrl: string; readonly redisUrl: string; readonly probes: number }
+  | {
+    readonly type: "open";
+    readonly databaseUrl: string;
+    readonly redisUrl: string;
+    readonly probes: number;
+  }
   /** Commits that many changes at that pace, from change `first` on. */
   | {
     readonly type: "run";

@@ -132,7 +132,10 @@ async function startEdges(
   probes: number,
 ): Promise<StartedEdges[]> {
   const started: StartedEdges[] = [];
-  const files = Array.from({ length: edges }, (_, index) => join(servers.folder, `edge-${index}`, "replica.sqlite"));
+  const files = Array.from(
+    { length: edges },
+    (_, index) => join(servers.folder, `edge-${index}`, "replica.sqlite"),
+  );
   const groups = Array.from(
     { length: Math.ceil(edges / edgesPerProcess) },
     (_, index) => files.slice(index * edgesPerProcess, (index + 1) * edgesPerProcess),
@@ -158,9 +161,13 @@ async function untilRouted(started: readonly StartedEdges[], probes: number): Pr
       const answer = await program.ask({ type: "count" });
       if (answer.type !== "counts" || answer.counts.every((count) => count >= probes)) break;
       if (performance.now() > endMs) {
-        throw new GodwitError("bench.not_routed", `An edge has routed ${answer.counts} of ${probes} changes`, {
-          fault: "us",
-        });
+        throw new GodwitError(
+          "bench.not_routed",
+          `An edge has routed ${answer.counts} of ${probes} changes`,
+          {
+            fault: "us",
+          },
+        );
       }
       await Bun.sleep(LOOK_INTERVAL_MS);
     }

@@ -60,7 +60,12 @@ export async function measureStorm(
   const url = `http://127.0.0.1:${port}/small`;
   const edge = await startServer({
     name: "the edge",
-    argv: [process.execPath, edgeProgram, "--config", writeConfig(folder, port, adminPort, redis.server.urlOf("edge"))],
+    argv: [
+      process.execPath,
+      edgeProgram,
+      "--config",
+      writeConfig(folder, port, adminPort, redis.server.urlOf("edge")),
+    ],
     logFile: join(folder, "edge.log"),
     ready: () => fetch(url, { headers: { host: APP_HOST } }).then((r) => r.ok, () => false),
   });
@@ -89,7 +94,11 @@ export async function measureStorm(
     rounds,
     [contender("quiet", 0), contender("storm", STORM_ROWS_PER_S)],
     (round, name, figure) =>
-      say(`round ${round + 1}  ${name.padEnd(6)} ${Math.round(figure)} requests/s  p99 ${p99Ms[name]!.at(-1)} ms`),
+      say(
+        `round ${round + 1}  ${name.padEnd(6)} ${Math.round(figure)} requests/s  p99 ${
+          p99Ms[name]!.at(-1)
+        } ms`,
+      ),
   );
   const [quiet, storm] = [figures.get("quiet")!, figures.get("storm")!];
   assert(failures === 0, `${failures} requests failed beside the storm`);
