@@ -107,6 +107,7 @@ function propagationFigures({ slow, fast, warmup, ...rest }: Propagation) {
     propagation_1k_all_edges_p99_ms: fast.lastEdgeP99Ms,
     propagation_1k_per_s: rest.fastPerS,
     propagation_1k_late_changes: rest.lateChanges,
+    edge_cpu_us_per_change: rest.edgeCpuUs,
     warmup_p50_ms: warmup.p50Ms,
     warmup_p99_ms: warmup.p99Ms,
     processes: rest.processes,

@@ -22,7 +22,7 @@ export type ToSource =
     readonly redisUrl: string;
     readonly probes: number;
   }
-  /** Commits that many changes at that pace, from change `first` on. */
+  /** Commits that many changes at that pace, from change `first` on; fewer where that takes twice as long as it should. */
   | {
     readonly type: "run";
     readonly first: number;
@@ -51,5 +51,5 @@ export type ToEdge =
 export type Answer =
   | { readonly type: "done" }
   | { readonly type: "counts"; readonly counts: readonly number[] }
-  | { readonly type: "ran"; readonly seconds: number; readonly late: number }
+  | { readonly type: "ran"; readonly count: number; readonly seconds: number; readonly late: number }
   | { readonly type: "failed"; readonly why: string };

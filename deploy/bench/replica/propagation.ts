@@ -5,7 +5,8 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { SQL } from "bun";
-import { GodwitError } from "../../../control/contract/errors.ts";
+import { assert, GodwitError } from "../../../control/contract/errors.ts";
+import { usageOf } from "../relay/process-usage.ts";
 import { compareReplica, expectedRows } from "./compare-replicas.ts";
 import { type Delays, delaysOf } from "./percentiles.ts";
 import type { ToEdge, ToSource } from "./probe.ts";
@@ -38,6 +39,8 @@ export interface Propagation {
   readonly fastPerS: number;
   /** Of those the ones that began late, because the pace could not be kept. */
   readonly lateChanges: number;
+  /** What an edge's processes used for each change at the slow pace, whatever else the machine did. */
+  readonly edgeCpuUs: number;
   readonly processes: number;
   readonly changes: number;
   readonly rowsChecked: number;
@@ -76,15 +79,24 @@ export async function measurePropagation(
   const files = started.flatMap(({ files }) => files);
 
   let first = 0;
-  let [fastPerS, lateChanges] = [0, 0];
+  let [fastPerS, lateChanges, edgeCpuUs] = [0, 0, 0];
+  const counts: number[] = [];
   for (const { perSecond, perTransaction, seconds } of phases) {
-    const count = perSecond * seconds;
-    const ran = await source.ask({ type: "run", first, count, perSecond, perTransaction });
-    first += count;
-    if (perSecond === FAST_PER_S && ran.type === "ran") {
-      [fastPerS, lateChanges] = [Math.round(count / ran.seconds), ran.late];
-    }
+    const usedMs = cpuMsOf(started);
+    const ran = await source.ask({
+      type: "run",
+      first,
+      count: perSecond * seconds,
+      perSecond,
+      perTransaction,
+    });
+    assert(ran.type === "ran", ran.type);
+    first += ran.count;
+    counts.push(ran.count);
     await untilRouted(started, first);
+    const usedUs = (cpuMsOf(started) - usedMs) * 1_000 / ran.count / edges;
+    if (perSecond === SLOW_PER_S) edgeCpuUs = Math.round(usedUs);
+    else [fastPerS, lateChanges] = [Math.round(ran.count / ran.seconds), ran.late];
   }
 
   const committedFile = join(servers.folder, "committed");
@@ -98,9 +110,9 @@ export async function measurePropagation(
   }
   const delays: Delays[] = [];
   let from = 0;
-  for (const { name, perSecond, seconds } of phases) {
-    const measured = delaysOf(committedMs, routedMs, from, perSecond * seconds);
-    from += perSecond * seconds;
+  for (const [index, { name }] of phases.entries()) {
+    const measured = delaysOf(committedMs, routedMs, from, counts[index]!);
+    from += counts[index]!;
     delays.push(measured);
     say(
       `${name.padEnd(16)} p50 ${measured.p50Ms} ms  p99 ${measured.p99Ms} ms  max ${measured.maxMs} ms  ` +
@@ -115,7 +127,16 @@ export async function measurePropagation(
   await source.stop();
   const [warmup, slow, fast] = delays;
   return {
-    ...{ warmup: warmup!, slow: slow!, fast: fast!, fastPerS, lateChanges, rowsChecked, changes: probes },
+    ...{
+      warmup: warmup!,
+      slow: slow!,
+      fast: fast!,
+      fastPerS,
+      lateChanges,
+      edgeCpuUs,
+      rowsChecked,
+      changes: first,
+    },
     processes: edges + started.length,
   };
 }
@@ -152,6 +173,10 @@ async function startEdges(
     );
   }
   return started;
+}
+
+function cpuMsOf(started: readonly StartedEdges[]): number {
+  return started.reduce((sum, { program }) => sum + usageOf(program.pid).cpuMs, 0);
 }
 
 async function untilRouted(started: readonly StartedEdges[], probes: number): Promise<void> {
