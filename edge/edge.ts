@@ -474,6 +474,7 @@ export class Edge {
       staleMs: status?.stale_ms ?? 0,
       gaps: status?.gaps ?? 0,
       connected: status?.connected ?? false,
+      restarts: status?.restarts ?? {},
     };
   }
 }

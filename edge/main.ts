@@ -1,7 +1,8 @@
 /**
- * The edge's process: a node of a fleet (`--config PATH`) or an edge by itself (`--from … --to …`). SIGTERM and SIGINT
- * drain it; it then exits with 0. SIGHUP opens the access log anew, for logrotate, and reads the certificate files again;
- * with workers (`workers/`) it replaces them one by one, which also takes new settings and new code.
+ * The edge's process: a node of a fleet (`--config PATH`), an edge by itself (`--from … --to …`), or a replicator alone
+ * (`replica …`). SIGTERM and SIGINT drain an edge; it then exits with 0. SIGHUP opens the access log anew, for logrotate,
+ * and reads the certificate files again; with workers (`workers/`) it replaces them one by one, which also takes new
+ * settings and new code.
  */
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -9,6 +10,8 @@ import { pino } from "pino";
 import { GodwitError, messageOf } from "../control/contract/errors.ts";
 import { EdgeConfig } from "../control/contract/process-config.ts";
 import { startEdge } from "./edge.ts";
+import { REPLICA_USAGE, replicateOptions } from "./replicate/options.ts";
+import { replicate } from "./replicate/replicate.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
 import { parseOptions, standaloneConfig, USAGE } from "./standalone/options.ts";
 import { supervise } from "./workers/supervise.ts";
@@ -31,9 +34,30 @@ async function readConfig(path: string): Promise<EdgeConfig> {
 }
 
 const log = pino({ name: "edge", base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+/** For a person at a command line; the others go to the log. */
+const SAID_CODES = [
+  "edge.option_invalid",
+  "edge.password_in_argv",
+  "edge.password_file_unusable",
+  "edge.admin_unusable",
+];
 try {
-  const options = parseOptions(process.argv.slice(2));
-  if (options.help || process.argv.length === 2) {
+  const [, , command, ...rest] = process.argv;
+  if (command === "replica") await runReplica(rest);
+  else await runEdge(process.argv.slice(2));
+} catch (error) {
+  const known = error instanceof GodwitError;
+  if (known && SAID_CODES.includes(error.code)) {
+    console.error(`${error.message}\n  ${error.hint}`);
+    process.exit(2);
+  }
+  log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
+  process.exit(1);
+}
+
+async function runEdge(argv: readonly string[]): Promise<void> {
+  const options = parseOptions(argv);
+  if (options.help || argv.length === 0) {
     console.log(USAGE);
     process.exit(options.help ? 0 : 2);
   }
@@ -44,15 +68,14 @@ try {
   else if (config.workers !== undefined) {
     await supervise(config, configOf, fileURLToPath(import.meta.url), log);
   } else await runAlone(config);
-} catch (error) {
-  const known = error instanceof GodwitError;
-  if (known && error.code === "edge.option_invalid") {
-    // A person at a command line reads this.
-    console.error(`${error.message}\n  ${error.hint}`);
-    process.exit(2);
-  }
-  log.fatal({ code: known ? error.code : undefined, hint: known ? error.hint : undefined }, messageOf(error));
-  process.exit(1);
+}
+
+async function runReplica(argv: readonly string[]): Promise<void> {
+  const options = await replicateOptions(argv);
+  if (options === null) return console.log(REPLICA_USAGE);
+  log.level = options.settings.logLevel;
+  await replicate(options, await loadRuntime(), log);
+  process.exit(0);
 }
 
 async function runAlone(config: EdgeConfig): Promise<void> {

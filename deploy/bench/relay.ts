@@ -7,7 +7,7 @@ import { GodwitError } from "../../control/contract/errors.ts";
 import { installMissing } from "../setup/install.ts";
 import type { Bench } from "./bench.ts";
 import { wholeNumber } from "./options.ts";
-import { BUSY_PERCENT_MAX, busyPercent } from "./relay/busy.ts";
+import { refuseBesideLoad } from "./relay/busy.ts";
 import { chosenCases, type RelayCase, SMALL_GET } from "./relay/cases.ts";
 import { type CaseMeasure, type Contestant, measureCase, type MeasureOptions } from "./relay/measure-case.ts";
 import { profileEdge } from "./relay/profile.ts";
@@ -76,20 +76,6 @@ function chosenProxies(names: string | null): readonly ProxyName[] {
       hint: `there are: ${PROXY_NAMES.join(", ")}`,
     });
   });
-}
-
-/** @returns how busy the machine was before anything of the benchmark ran, in percent */
-async function refuseBesideLoad(accepted: boolean): Promise<number> {
-  const busy = await busyPercent();
-  if (busy <= BUSY_PERCENT_MAX || accepted) return busy;
-  throw new GodwitError(
-    "bench.beside_load",
-    `The machine is busy: ${busy} % of its processors' time is in use`,
-    {
-      fault: "client",
-      hint: "wait until it is quiet, or accept worthless figures with --beside-load",
-    },
-  );
 }
 
 async function measure(testbed: Testbed, options: Options, say: (line: string) => void) {

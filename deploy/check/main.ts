@@ -18,7 +18,7 @@ const TEST_FILE_MS_MAX = 5 * 60_000;
 const E2E_FILE_MS_MAX = 12 * 60_000;
 const LONG_MS_MAX = 60 * 60_000;
 const LONG = /\.long\.ts$/;
-const BENCHES = ["machine-start", "route", "relay"];
+const BENCHES = ["machine-start", "route", "relay", "replica"];
 /** Where a single test names no limit of its own. */
 const TEST_MS_MAX = 30_000;
 const PIPES_CLOSE_MS_MAX = 5_000;

@@ -171,6 +171,8 @@ export function openReplicaStore(files: ReplicaFiles, onSetAside: (reason: strin
     if (database !== null && reason === null) return storeIn(database);
     database?.close();
   } catch (error) {
+    // Locked, full, read-only: the file may be whole, and whoever keeps this process tries again.
+    if (!/malformed|not a database/.test(messageOf(error))) throw error;
     reason = messageOf(error);
   }
   const store = storeIn(files.createNext());

@@ -11,7 +11,14 @@ import { bucketOf, family, Histogram, type Sample } from "./histogram.ts";
 
 export interface MetricSources {
   connections(): number;
-  replica(): { rows: number; quarantined: number; staleMs: number; gaps: number; connected: boolean };
+  replica(): {
+    rows: number;
+    quarantined: number;
+    staleMs: number;
+    gaps: number;
+    connected: boolean;
+    restarts: Readonly<Record<string, number>>;
+  };
   logLinesDropped(): number;
   readonly policies: PolicyCounts;
 }
@@ -139,6 +146,16 @@ export class Metrics {
       () => sources.replica().gaps,
     );
     gauge("godwit_replica_connected", "1 while Redis answers.", () => sources.replica().connected ? 1 : 0);
+    family(
+      this.registry,
+      "counter",
+      "godwit_replicator_restarts",
+      "Replicators that were replaced, by reason.",
+      () => {
+        const { restarts } = sources.replica();
+        return Object.entries(restarts).map(([reason, value]) => ({ labels: { reason }, value }));
+      },
+    );
   }
 
   #byStatus(samples: (status: string, times: Histogram) => Sample[]): Sample[] {

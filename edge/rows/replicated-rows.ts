@@ -2,13 +2,17 @@
 import type { TableName } from "../../control/contract/rows.ts";
 import type { ReplicatorProcess } from "../workers/child-process.ts";
 import type { ReplicatorSettings } from "../workers/messages.ts";
-import { ReplicatorKeeper } from "../workers/replicator-keeper.ts";
+import { ReplicatorKeeper, withReplicator } from "../workers/replicator-keeper.ts";
+import type { WatchLimits } from "../workers/replicator-watch.ts";
 import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
 import { SharedRows, type SharedRowsOptions } from "./shared-rows.ts";
 
-export interface ReplicatedRowsOptions extends Omit<SharedRowsOptions, "askForMore" | "file"> {
+export interface ReplicatedRowsOptions
+  extends Omit<SharedRowsOptions, "askForMore" | "file" | "onUnreadable"> {
   readonly fork: () => ReplicatorProcess;
   readonly settings: ReplicatorSettings;
+  /** When one that does not do its work is replaced. */
+  readonly limits?: WatchLimits;
 }
 
 export class ReplicatedRows implements RowSource {
@@ -20,6 +24,7 @@ export class ReplicatedRows implements RowSource {
       ...options,
       file: options.settings.rows.replica_file,
       askForMore: () => this.#keeper.more(),
+      onUnreadable: () => this.#keeper.unreadable(),
     });
     this.#keeper = new ReplicatorKeeper({ ...options, passOn: (message) => this.#shared.heard(message) });
   }
@@ -46,7 +51,6 @@ export class ReplicatedRows implements RowSource {
     return this.#shared.origin(table, key);
   }
   status(): RowSourceStatus {
-    const status = this.#shared.status();
-    return { ...status, details: { ...status.details, replicator: this.#keeper.status() } };
+    return withReplicator(this.#shared.status(), this.#keeper.status());
   }
 }

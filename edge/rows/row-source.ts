@@ -32,6 +32,8 @@ export interface RowSourceStatus {
   readonly quarantined: number;
   /** Times that the source was read again from its start. */
   readonly gaps: number;
+  /** Times that its replicator was replaced, by reason; absent where it has none. */
+  readonly restarts?: Readonly<Record<string, number>>;
   /** What else the source knows of itself, for `/replica`. */
   readonly details: Record<string, unknown>;
 }

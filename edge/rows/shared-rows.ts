@@ -17,6 +17,8 @@ import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
 
 /** A replicator that has said nothing for so long is taken for gone. */
 export const SILENCE_MS_MAX = 5_000;
+/** For so long a relay cannot read the file before it says so; its replicator, started anew, would check the file. */
+export const UNREADABLE_MS_MAX = 10_000;
 /** How often a starting relay tries to read a file that it cannot read. */
 export const START_TRIES_MAX = 10;
 
@@ -26,6 +28,8 @@ export interface SharedRowsOptions {
   readonly onChanges: (changes: RowChange[]) => void;
   /** All that was said has been taken in: the replicator may say what came since. */
   readonly askForMore: () => void;
+  /** The file could not be read for some time; again each time that as much has passed. */
+  readonly onUnreadable?: () => void;
   readonly log: Logger;
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -45,6 +49,8 @@ export class SharedRows implements RowSource {
   #owesAsking = false;
   #wake: (() => void) | null = null;
   #failuresInARow = 0;
+  /** Since when it fails, or has last said so. */
+  #failingMs = 0;
   #failures = 0;
   #lastFailure: string | null = null;
   #faults = 0;
@@ -118,6 +124,7 @@ export class SharedRows implements RowSource {
       stale_ms: status === null || status.stale_ms === null ? null : Math.round(status.stale_ms + silentMs),
       quarantined: status?.quarantined ?? 0,
       gaps: status?.gaps ?? 0,
+      ...(status?.restarts === undefined ? {} : { restarts: status.restarts }),
       details: {
         ...status?.details,
         relay: {
@@ -240,10 +247,16 @@ export class SharedRows implements RowSource {
   }
 
   #failed(error: unknown): void {
-    const { log, file } = this.#options;
+    const { log, file, nowMs, onUnreadable } = this.#options;
     this.#failures++;
     this.#lastFailure = messageOf(error);
+    const now = nowMs();
+    if (this.#failuresInARow > 0 && now - this.#failingMs >= UNREADABLE_MS_MAX) {
+      this.#failingMs = now;
+      onUnreadable?.();
+    }
     if (this.#failuresInARow++ === 0) {
+      this.#failingMs = now;
       log.error({ file, err: this.#lastFailure }, "the replica cannot be read; serving on from memory");
     }
     this.#reader?.close();

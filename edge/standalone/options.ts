@@ -7,6 +7,7 @@ import { lookup } from "node:dns/promises";
 import { parseArgs } from "node:util";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import { EdgeConfig, type EdgeListener } from "../../control/contract/process-config.ts";
+import { type AddressPort, isLoopback, readAddressPort } from "./address-port.ts";
 import { givenRows } from "./given-app.ts";
 
 export const USAGE = `An edge in front of given upstreams, with every stage on.
@@ -14,6 +15,7 @@ export const USAGE = `An edge in front of given upstreams, with every stage on.
   edge/main.ts --from ADDRESS:PORT --to ADDRESS:PORT [--to …]   upstreams on the command line
   edge/main.ts --from ADDRESS:PORT --rows FILE                  rows (NDJSON), followed as the file grows
   edge/main.ts --config PATH                                    a node of a fleet (EdgeConfig, JSON)
+  edge/main.ts replica --redis URL --file PATH                  a replicator alone (\`replica --help\`)
 
   --from ADDRESS:PORT        listen here (repeatable)
   --tls ADDRESS:PORT         listen here, with TLS (repeatable)
@@ -128,20 +130,14 @@ export async function standaloneConfig(options: Options): Promise<EdgeConfig> {
   throw invalid(`${issue?.path.join(".")}: ${issue?.message}`);
 }
 
-function addressAndPort(option: string, text: string): { address: string; port: number } {
-  const colon = text.lastIndexOf(":");
-  const bracketed = text.startsWith("[") && text[colon - 1] === "]";
-  const address = bracketed ? text.slice(1, colon - 1) : text.slice(0, colon);
-  const port = Number(text.slice(colon + 1));
-  const plain = /^[0-9]{1,5}$/.test(text.slice(colon + 1)) && port <= 65_535 && port > 0;
-  if (colon < 1 || !plain || (!bracketed && address.includes(":"))) {
-    throw invalid(`${option} ${text} is not ADDRESS:PORT`);
-  }
-  return { address, port };
+function addressAndPort(option: string, text: string): AddressPort {
+  const at = readAddressPort(text);
+  if (at === null) throw invalid(`${option} ${text} is not ADDRESS:PORT`);
+  return at;
 }
 
-function loopback(at: { address: string; port: number }): { address: string; port: number } {
-  if (at.address === "localhost" || at.address === "::1" || at.address.startsWith("127.")) return at;
+function loopback(at: AddressPort): AddressPort {
+  if (isLoopback(at.address)) return at;
   throw invalid(`--admin ${at.address} is not a loopback address; its pages have no password`);
 }
 

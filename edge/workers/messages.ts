@@ -2,6 +2,7 @@
 import type { EdgeRows } from "../../control/contract/process-config.ts";
 import type { News } from "../rows/pending-changes.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
+import type { Beat } from "./replicator-watch.ts";
 
 /** What a replicator does; it comes over its channel because it holds a password. */
 export interface ReplicatorSettings {
@@ -22,7 +23,7 @@ export type FromReplicator =
   | { readonly type: "news"; readonly news: News }
   /** It has started; what an earlier one did not say any more has to be read. */
   | { readonly type: "caught_up" }
-  | { readonly type: "heartbeat"; readonly status: RowSourceStatus };
+  | { readonly type: "heartbeat"; readonly status: RowSourceStatus; readonly beat: Beat };
 
 export type ToWorker =
   | FromReplicator
@@ -42,6 +43,8 @@ export type FromWorker =
   | { readonly type: "closed" }
   /** As `more` to the replicator. */
   | { readonly type: "more" }
+  /** It has not been able to read the replica's file for some time. */
+  | { readonly type: "unreadable" }
   | { readonly type: "page"; readonly ask: number; readonly page: Page };
 
 /** A page of the admin listener. */

@@ -10,6 +10,11 @@ export class NewsFeed {
     this.#send = send;
   }
 
+  /** Something has changed that waits for `more`. */
+  get held(): boolean {
+    return !this.#asked && !this.pending.empty;
+  }
+
   /** To be called after each addition to `pending`. */
   flush(): void {
     if (!this.#asked) return;

@@ -1,6 +1,7 @@
 /** A replica in the real world, put together from its settings. */
 import type { Logger } from "pino";
 import { pause } from "../replica/pause.ts";
+import type { StateStreams } from "../replica/ports.ts";
 import { redisStreams } from "../replica/redis-streams.ts";
 import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import { FolderFiles } from "../replica/replica-files.ts";
@@ -11,15 +12,17 @@ import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { ReplicatorSettings } from "./messages.ts";
 
+/** @param around may see all that is asked of Redis */
 export function openReplica(
   { rows, regions }: Pick<ReplicatorSettings, "rows" | "regions">,
   openDatabase: OpenDatabase,
   log: Logger,
   heard: Pick<ReplicaOptions, "onChanges" | "onTakeOver">,
+  around: (streams: StateStreams) => StateStreams = (streams) => streams,
 ): Replica {
   return new Replica({
     world: {
-      streams: redisStreams(rows.redis_url, rows.redis_ca_file),
+      streams: around(redisStreams(rows.redis_url, rows.redis_ca_file)),
       files: new FolderFiles(rows.replica_file, openDatabase),
       snapshots: new HttpSnapshotSources({
         from: rows.snapshots_from ?? [],

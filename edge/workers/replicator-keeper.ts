@@ -1,13 +1,32 @@
-/** The parent's side of the replicator: keeps one running, and passes on what it says. */
+/**
+ * The parent's side of the replicator: keeps one running, and passes on what it says. One that does not do its work
+ * (`replicator-watch.ts`) is killed, since a process that hangs does not end itself, and counts as one that crashed.
+ */
 import type { Logger } from "pino";
+import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { ReplicatorProcess } from "./child-process.ts";
 import type { FromReplicator, ReplicatorSettings } from "./messages.ts";
+import {
+  begun,
+  heard,
+  later,
+  RESTART_REASONS,
+  type RestartReason,
+  verdict,
+  WATCH_LIMITS,
+  type Watched,
+  type WatchLimits,
+  workedMs,
+} from "./replicator-watch.ts";
 import { crashesInARow, replicatorDelayMs } from "./restart-delay.ts";
 
 /** How long a starting edge waits for what it has missed before it serves from the file as it is. */
 export const CATCH_UP_MS_MAX = 5_000;
 /** A replicator that is asked to stop closes its file; then it is ended. */
 export const STOP_WAIT_MS_MAX = 2_000;
+export const WATCH_INTERVAL_MS = 1_000;
+/** One that is younger has looked at its file a moment ago, or does so now. */
+export const UNREADABLE_INTERVAL_MS_MIN = 15_000;
 
 export interface ReplicatorKeeperOptions {
   readonly fork: () => ReplicatorProcess;
@@ -16,17 +35,45 @@ export interface ReplicatorKeeperOptions {
   readonly log: Logger;
   readonly nowMs: () => number;
   readonly random: () => number;
+  /** @default WATCH_LIMITS */
+  readonly limits?: WatchLimits;
+}
+
+/** For `/replica` and the metrics. */
+export interface ReplicatorStatus {
+  readonly pid: number | null;
+  /** How many were replaced, by reason. */
+  readonly restarts: Readonly<Record<RestartReason, number>>;
+  readonly last_end: string | null;
+}
+
+/** What the rows' status says of the process that reads them. */
+export function withReplicator(status: RowSourceStatus, replicator: ReplicatorStatus): RowSourceStatus {
+  return { ...status, restarts: replicator.restarts, details: { ...status.details, replicator } };
+}
+
+interface Child {
+  readonly process: ReplicatorProcess;
+  readonly startedMs: number;
+  watched: Watched;
+  /** Its last news have been passed on, and nobody has asked for more. */
+  owed: boolean;
 }
 
 export class ReplicatorKeeper {
   readonly #options: ReplicatorKeeperOptions;
   #settings: ReplicatorSettings;
-  #child: ReplicatorProcess | null = null;
+  #child: Child | null = null;
   #timer: ReturnType<typeof setTimeout> | null = null;
+  #watching: ReturnType<typeof setInterval> | null = null;
+  #watchedMs = 0;
   #crashesInARow = 0;
   #stopping = false;
   #settled: (() => void) | null = null;
-  #crashes = 0;
+  readonly #restarts = Object.fromEntries(RESTART_REASONS.map((reason) => [reason, 0])) as Record<
+    RestartReason,
+    number
+  >;
   #lastEnd: string | null = null;
 
   constructor(options: ReplicatorKeeperOptions) {
@@ -44,21 +91,32 @@ export class ReplicatorKeeper {
         resolve();
       };
     });
+    this.#watchedMs = this.#options.nowMs();
+    this.#watching = setInterval(() => this.#watch(), WATCH_INTERVAL_MS);
     this.#fork();
     return settled;
   }
 
-  status() {
+  status(): ReplicatorStatus {
     return {
-      pid: this.#child?.pid ?? null,
-      crashes: this.#crashes,
+      pid: this.#child?.process.pid ?? null,
+      restarts: { ...this.#restarts },
       last_end: this.#lastEnd,
     };
   }
 
   /** Its last news have been taken in. */
   more(): void {
-    this.#child?.send({ type: "more" });
+    if (this.#child === null) return;
+    this.#child.owed = false;
+    this.#child.process.send({ type: "more" });
+  }
+
+  /** A relay cannot read the file, and this one has not noticed; the next one looks at the file first. */
+  unreadable(): void {
+    const child = this.#child;
+    if (child === null || this.#options.nowMs() - child.startedMs < UNREADABLE_INTERVAL_MS_MIN) return;
+    this.#replace(child, "unreadable");
   }
 
   /** The one that follows reads on from where this one ends. */
@@ -71,40 +129,69 @@ export class ReplicatorKeeper {
   async stop(): Promise<void> {
     this.#stopping = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
-    const child = this.#child;
-    if (child === null) return;
-    child.send({ type: "stop" });
-    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_WAIT_MS_MAX);
-    await child.exited;
+    if (this.#watching !== null) clearInterval(this.#watching);
+    const process = this.#child?.process;
+    if (process === undefined) return;
+    process.send({ type: "stop" });
+    const timer = setTimeout(() => process.kill("SIGKILL"), STOP_WAIT_MS_MAX);
+    await process.exited;
     clearTimeout(timer);
   }
 
   #fork(): void {
     const { fork, log, nowMs, passOn } = this.#options;
-    const child = this.#child = fork();
+    const process = fork();
     const startedMs = nowMs();
-    child.onMessage((message) => {
+    const child: Child = this.#child = { process, startedMs, watched: begun(startedMs), owed: false };
+    process.onMessage((message) => {
       // The last words of one that was given up must not pass for its successor's.
       if (this.#child !== child) return;
-      if (message.type === "caught_up") {
-        log.info({ replicator_pid: child.pid }, "replicator has caught up");
+      if (message.type === "heartbeat") {
+        child.watched = heard(child.watched, message.beat, child.owed, nowMs());
+      } else if (message.type === "news") child.owed = true;
+      else {
+        log.info({ replicator_pid: process.pid }, "replicator has caught up");
         this.#settled?.();
       }
       passOn(message);
     });
-    child.send({ type: "settings", settings: this.#settings });
-    void child.exited.then((how) => {
-      if (this.#child === child) this.#child = null;
-      this.#settled?.();
-      if (!this.#stopping) this.#left(how, nowMs() - startedMs);
+    process.send({ type: "settings", settings: this.#settings });
+    void process.exited.then((how) => {
+      if (this.#child === child) this.#left(child, "ended", how, nowMs() - startedMs);
     });
   }
 
-  #left(how: string, livedMs: number): void {
+  #watch(): void {
+    const { nowMs, limits = WATCH_LIMITS } = this.#options;
+    const now = nowMs();
+    const lateMs = now - this.#watchedMs - WATCH_INTERVAL_MS;
+    this.#watchedMs = now;
+    const child = this.#child;
+    if (child === null) return;
+    if (lateMs > WATCH_INTERVAL_MS) child.watched = later(child.watched, lateMs);
+    const reason = verdict(child.watched, limits, now);
+    if (reason !== null) this.#replace(child, reason);
+  }
+
+  #replace(child: Child, reason: RestartReason): void {
+    const { beat } = child.watched;
+    this.#options.log.error(
+      { replicator_pid: child.process.pid, reason, beat },
+      "the replicator does not do its work; ending it",
+    );
+    // Its end is not waited for: one that hangs in a disk dies when the disk answers, and then writes no more.
+    child.process.kill("SIGKILL");
+    this.#left(child, reason, reason, workedMs(child.watched, child.startedMs));
+  }
+
+  #left(child: Child, reason: RestartReason, how: string, stableMs: number): void {
     const { log, random } = this.#options;
-    this.#crashes++;
+    if (this.#child === child) this.#child = null;
+    this.#settled?.();
+    if (this.#stopping) return;
+    this.#restarts[reason]++;
     this.#lastEnd = how;
-    this.#crashesInARow = crashesInARow(this.#crashesInARow, livedMs);
+    this.#crashesInARow = crashesInARow(this.#crashesInARow, stableMs);
     const delayMs = replicatorDelayMs(this.#crashesInARow, random);
     log.error({ how, delay_ms: Math.round(delayMs) }, "replicator ended; starting another, serving on");
     this.#timer = setTimeout(() => {

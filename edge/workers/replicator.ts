@@ -1,9 +1,13 @@
 /** The replicator's process: follows the state streams into the replica's file, and names what has changed. */
+import { existsSync } from "node:fs";
 import type { Logger } from "pino";
 import { pause } from "../replica/pause.ts";
+import type { StateStreams } from "../replica/ports.ts";
 import { SnapshotService } from "../replica/snapshot-service.ts";
+import type { RowChange } from "../routes/route-table.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { forkSnapshotBuilder } from "./child-process.ts";
+import { CountedStreams } from "./counted-streams.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
 import { openReplica, statusOf } from "./open-replica.ts";
@@ -23,8 +27,10 @@ export async function runReplicator(
     ...{ rows: settings.rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
     ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
   });
-  const replica = openReplica(settings, runtime.openDatabase, log, {
-    onChanges(changes) {
+  let streams: CountedStreams | null = null;
+  const around = (inner: StateStreams) => streams = new CountedStreams(inner);
+  const heard = {
+    onChanges(changes: RowChange[]) {
       for (const { table, key } of changes) feed.pending.add(table, key);
       feed.flush();
       snapshots?.changed(changes.length);
@@ -33,7 +39,8 @@ export async function runReplicator(
       feed.pending.addTakenOver();
       feed.flush();
     },
-  });
+  };
+  const replica = openReplica(settings, runtime.openDatabase, log, heard, around);
   const end = (status: number) =>
     void Promise.all([replica.stop(), snapshots?.stop()]).then(() => process.exit(status));
   onMessage((message) => {
@@ -44,9 +51,18 @@ export async function runReplicator(
   const heartbeat = () => {
     const status = statusOf(replica);
     const details = { ...status.details, snapshots: snapshots?.status() ?? null };
-    tell({ type: "heartbeat", status: { ...status, details } });
+    const { connected } = status;
+    const progress = streams?.progress ?? { answered: 0, taken: 0 };
+    const beat = { progress, connected, newsHeld: feed.held };
+    tell({ type: "heartbeat", status: { ...status, details }, beat });
   };
-  setInterval(heartbeat, HEARTBEAT_INTERVAL_MS);
+  const timer = setInterval(() => {
+    if (existsSync(settings.rows.replica_file)) return heartbeat();
+    // It would write on into a file without a name, which nobody finds after the next start.
+    log.error({ file: settings.rows.replica_file }, "the replica's file is gone; beginning anew");
+    clearInterval(timer);
+    end(1);
+  }, HEARTBEAT_INTERVAL_MS);
   let caughtUp = replica.caughtUp();
   replica.start();
   snapshots?.start();

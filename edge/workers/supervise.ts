@@ -8,7 +8,7 @@ import { DRAIN_MS_MAX } from "../edge.ts";
 import { listenAdmin } from "./admin-server.ts";
 import { forkReplicator, forkWorker } from "./child-process.ts";
 import type { FromReplicator, ReplicatorSettings } from "./messages.ts";
-import { ReplicatorKeeper } from "./replicator-keeper.ts";
+import { ReplicatorKeeper, withReplicator } from "./replicator-keeper.ts";
 import { Supervisor } from "./supervisor.ts";
 
 /** How long connections of a worker that was replaced may live, where the configuration does not say. */
@@ -33,6 +33,7 @@ export async function supervise(
     random: Math.random,
     drainMsMax: config.drain_s === undefined ? RETIRED_DRAIN_MS_MAX : config.drain_s * 1_000,
     stopMsMax: DRAIN_MS_MAX,
+    onUnreadable: () => replicator?.unreadable(),
   });
   const settings = settingsOf(config, log);
   const replicator = settings === null ? null : new ReplicatorKeeper({
@@ -44,6 +45,10 @@ export async function supervise(
     random: Math.random,
   });
   const passOn = (message: FromReplicator) => {
+    if (message.type === "heartbeat" && replicator !== null) {
+      const status = withReplicator(message.status, replicator.status());
+      return supervisor.tellAll({ ...message, status });
+    }
     if (message.type !== "news") return supervisor.tellAll(message);
     supervisor.tellNews(message.news);
     replicator?.more();

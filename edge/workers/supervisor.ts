@@ -32,6 +32,8 @@ export interface SupervisorOptions {
   /** How long running requests may take once the edge stops. */
   readonly stopMsMax: number;
   readonly acceptGraceMs?: number;
+  /** A worker cannot read the replica's file. */
+  readonly onUnreadable?: () => void;
 }
 
 interface Worker {
@@ -207,6 +209,8 @@ export class Supervisor {
         return worker.onClosed?.();
       case "more":
         return worker.feed.more();
+      case "unreadable":
+        return this.#options.onUnreadable?.();
       case "page":
         return worker.asked.get(message.ask)?.(message.page);
     }

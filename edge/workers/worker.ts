@@ -27,8 +27,11 @@ export async function runWorker(config: EdgeConfig, runtime: Runtime, log: Logge
   const openRows = ({ onChanges, nowMs, random }: RowSourceHost) => {
     const file = (rows as { replica_file: string }).replica_file;
     const askForMore = () => tell({ type: "more" });
+    const onUnreadable = () => tell({ type: "unreadable" });
     const { openDatabase } = runtime;
-    return shared = new SharedRows({ file, openDatabase, onChanges, askForMore, log, nowMs, random });
+    return shared = new SharedRows({
+      ...{ file, openDatabase, onChanges, askForMore, onUnreadable, log, nowMs, random },
+    });
   };
   const edge = await startEdge({ ...config, admin: null }, runtime, log, {
     sharedPorts: true,

@@ -87,13 +87,20 @@ export class SteadyClients {
   readonly failures: string[] = [];
   requests = 0;
   connects = 0;
+  slowestMs = 0;
   #stopping = false;
   readonly #running: Promise<void>[] = [];
   readonly #port: number;
+  readonly #pauseMs: number;
 
-  /** @param kept clients that keep their connection; @param fresh clients that connect for each request */
-  constructor(port: number, kept: number, fresh: number) {
+  /**
+   * @param kept clients that keep their connection
+   * @param fresh clients that connect for each request
+   * @param pauseMs before each request, so that the machine is not full of them
+   */
+  constructor(port: number, kept: number, fresh: number, pauseMs = 0) {
     this.#port = port;
+    this.#pauseMs = pauseMs;
     for (let i = 0; i < kept; i++) this.#running.push(this.#run(true));
     for (let i = 0; i < fresh; i++) this.#running.push(this.#run(false));
   }
@@ -119,8 +126,14 @@ export class SteadyClients {
       const socket: Socket = connect({ port: this.#port, host: "127.0.0.1" });
       let text = "";
       let last = false;
+      let askedMs = 0;
       const send = () => {
+        if (this.#pauseMs === 0) ask();
+        else setTimeout(ask, this.#pauseMs);
+      };
+      const ask = () => {
         text = "";
+        askedMs = performance.now();
         socket.write(keep ? REQUEST : REQUEST.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
       };
       socket.on("connect", () => {
@@ -132,6 +145,7 @@ export class SteadyClients {
         if (!text.endsWith("\r\n\r\nhello")) return;
         if (!text.startsWith("HTTP/1.1 200 ")) reject(new Error(text.slice(0, 60)));
         this.requests++;
+        this.slowestMs = Math.max(this.slowestMs, performance.now() - askedMs);
         last = /\r\nconnection: close\r\n/i.test(text);
         if (last) return;
         if (this.#stopping) {

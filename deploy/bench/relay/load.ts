@@ -9,6 +9,8 @@ export interface Load {
   readonly bytes: number;
   /** Responses that were no 2xx, connections that broke, answers that were late. */
   readonly failures: number;
+  /** Where the client says it. */
+  readonly p99Us?: number;
 }
 
 export interface WrkOptions {
@@ -43,8 +45,8 @@ export async function runWrk(prefix: readonly string[], options: WrkOptions): Pr
   ], seconds);
   const line = output.split("\n").find((text) => text.startsWith("{"));
   if (line === undefined) throw unreadable("wrk", output);
-  const { requests, bytes, duration_us, failures } = JSON.parse(line);
-  return { requests, bytes, failures, seconds: duration_us / 1_000_000 };
+  const { requests, bytes, duration_us, failures, p99_us } = JSON.parse(line);
+  return { requests, bytes, failures, seconds: duration_us / 1_000_000, p99Us: p99_us };
 }
 
 export async function runH2load(

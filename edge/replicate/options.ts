@@ -1,0 +1,158 @@
+/**
+ * The command line of a replicator alone. A password does not stand there, where every user of the machine can read it:
+ * one in the URL is refused, and a file is named instead.
+ */
+import { readFile, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import { RegionCode } from "../../control/contract/names.ts";
+import { EdgeRows } from "../../control/contract/process-config.ts";
+import { type AddressPort, isLoopback, readAddressPort } from "../standalone/address-port.ts";
+import type { ReplicatorSettings } from "../workers/messages.ts";
+
+export const REPLICA_USAGE = `A replicator alone: follows the state streams of a Redis into a SQLite file.
+
+  edge/main.ts replica --redis URL --file PATH [OPTIONS]
+
+  --redis URL                  redis://[USER@]HOST:PORT/0, or rediss:// for TLS; no password (next line)
+  --redis-password-file FILE   holds the user's password; mode 0600
+  --file PATH                  the replica; a link to its present generation, PATH.N (edge/replica/README.md)
+  --regions a,b                regions followed in detail (default: all that have a stream)
+  --api-public-key KEY         entries must be signed by it, or by whom it vouches for (default: none is looked at)
+  --snapshots-from URL,…       who serves snapshots to begin from
+  --snapshot-token-file FILE   the bearer token for those; mode 0600
+  --admin ADDRESS:PORT|/PATH   /replica, /healthz, /metrics: loopback, or a unix socket that its owner may open
+  --json                       one JSON object a line on standard output instead of words
+  --log-level LEVEL            of the log on standard error (default info)
+  --help
+
+It serves on through whatever happens to Redis or to the file, and ends on SIGTERM or SIGINT with 0.
+`;
+
+const OPTIONS = {
+  redis: { type: "string" },
+  "redis-password-file": { type: "string" },
+  file: { type: "string" },
+  regions: { type: "string" },
+  "api-public-key": { type: "string" },
+  "snapshots-from": { type: "string" },
+  "snapshot-token-file": { type: "string" },
+  admin: { type: "string" },
+  json: { type: "boolean" },
+  "log-level": { type: "string" },
+  help: { type: "boolean" },
+} as const;
+
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+const PASSWORD_BYTES_MAX = 4_096;
+
+/** Where the admin pages are: a unix socket, or loopback. */
+export type AdminPlace = AddressPort | { readonly socket: string };
+
+export interface ReplicateOptions {
+  readonly settings: ReplicatorSettings;
+  readonly admin: AdminPlace | null;
+  readonly json: boolean;
+}
+
+/**
+ * @returns null where only help is asked for
+ * @throws GodwitError `edge.option_invalid`, `edge.password_in_argv`, `edge.password_file_unusable`
+ */
+export async function replicateOptions(argv: readonly string[]): Promise<ReplicateOptions | null> {
+  const values = parse(argv);
+  if (values.help === true) return null;
+  if (values.redis === undefined) throw invalid("--redis is missing");
+  if (values.file === undefined) throw invalid("--file is missing");
+  const url = URL.parse(values.redis);
+  if (url === null) throw invalid("--redis is not a URL");
+  if (url.password !== "") {
+    throw new GodwitError("edge.password_in_argv", "Cannot take a password from the command line", {
+      fault: "client",
+      hint:
+        "Every user of the machine can read it there: put it into a file of mode 0600, and name that with " +
+        "--redis-password-file.",
+    });
+  }
+  const passwordFile = values["redis-password-file"];
+  // A URL without a user means Redis' own `default`.
+  if (passwordFile !== undefined) url.password = encodeURIComponent(await readPassword(passwordFile));
+  const rows = EdgeRows.safeParse({
+    from: "redis",
+    redis_url: url.href,
+    replica_file: resolve(values.file),
+    api_public_key: values["api-public-key"],
+    snapshots_from: values["snapshots-from"]?.split(","),
+    snapshot_token_file: values["snapshot-token-file"],
+  });
+  if (!rows.success || rows.data.from !== "redis") throw invalid(issueOf(rows.error));
+  const regions = RegionCode.array().max(64).safeParse(values.regions?.split(",") ?? []);
+  if (!regions.success) throw invalid(`--regions ${values.regions}: ${regions.error.issues[0]?.message}`);
+  const logLevel = values["log-level"] ?? "info";
+  if (!LOG_LEVELS.includes(logLevel)) {
+    throw invalid(`--log-level ${logLevel} is none of ${LOG_LEVELS.join(", ")}`);
+  }
+  return {
+    settings: { rows: rows.data, regions: regions.data, logLevel },
+    admin: values.admin === undefined ? null : adminPlace(values.admin),
+    json: values.json ?? false,
+  };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: false }).values;
+  } catch (error) {
+    throw invalid(messageOf(error));
+  }
+}
+
+async function readPassword(file: string): Promise<string> {
+  const unusable = (why: string, cause?: unknown) =>
+    new GodwitError("edge.password_file_unusable", `Cannot use the password file ${file}: ${why}`, {
+      fault: "client",
+      hint: "It holds the password of the URL's user and nothing else, and its mode is 0600.",
+      cause,
+    });
+  try {
+    if (((await stat(file)).mode & 0o077) !== 0) throw new Error("others may read it");
+    const password = (await readFile(file, "utf8")).replace(/\r?\n$/, "");
+    if (password === "") throw new Error("it is empty");
+    if (password.length > PASSWORD_BYTES_MAX) throw new Error("it is too long");
+    return password;
+  } catch (error) {
+    throw unusable(messageOf(error), error);
+  }
+}
+
+function adminPlace(text: string): AdminPlace {
+  if (text.startsWith("/")) return { socket: text };
+  const at = readAddressPort(text);
+  if (at === null) throw invalid(`--admin ${text} is neither ADDRESS:PORT nor the absolute path of a socket`);
+  if (isLoopback(at.address)) return at;
+  throw invalid(`--admin ${at.address} is not a loopback address; its pages have no password`);
+}
+
+const OPTION_OF: Record<string, string> = {
+  redis_url: "--redis",
+  replica_file: "--file",
+  api_public_key: "--api-public-key",
+  snapshots_from: "--snapshots-from",
+  snapshot_token_file: "--snapshot-token-file",
+};
+
+/** The value itself stays out of it: the URL holds a password by then. */
+function issueOf(
+  error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] } | undefined,
+) {
+  const issue = error?.issues[0];
+  return `${OPTION_OF[String(issue?.path[0])] ?? "an option"}: ${issue?.message}`;
+}
+
+function invalid(what: string): GodwitError {
+  return new GodwitError("edge.option_invalid", `Cannot start a replica: ${what}`, {
+    fault: "client",
+    hint: "`edge/main.ts replica --help` lists the options.",
+  });
+}
