@@ -1,6 +1,6 @@
 /** What goes wrong, one thing at a time: drawn from the plan's kinds, and all of it undone when quiet begins. */
 import type { World } from "./world.ts";
-import type { EdgeModel, EdgeFaults } from "./edge-model.ts";
+import type { EdgeFaults, EdgeModel } from "./edge-model.ts";
 import type { FakeRedis } from "./fake-redis.ts";
 import type { NetworkFaults } from "./fake-session.ts";
 import type { FaultKind, Plan } from "./plan.ts";
@@ -15,7 +15,11 @@ export interface ChaosOptions {
   readonly plan: Plan;
   readonly heals: boolean;
   readonly redis: FakeRedis;
-  readonly publishers: readonly { readonly model: PublisherModel; readonly stream: string; readonly region: string }[];
+  readonly publishers: readonly {
+    readonly model: PublisherModel;
+    readonly stream: string;
+    readonly region: string;
+  }[];
   readonly edges: readonly EdgeModel[];
   readonly edgeFaults: EdgeFaults;
   readonly publisherFaults: NetworkFaults;
@@ -64,7 +68,11 @@ export class Chaos {
     const { redis, edges, edgeFaults, publisherFaults, publishers, snapshots } = this.#options;
     this.#isOver = true;
     redis.recover();
-    edgeFaults.lossRate = edgeFaults.crashRate = publisherFaults.lossRate = snapshots.faults.failureRate = 0;
+    edgeFaults.lossRate =
+      edgeFaults.crashRate =
+      publisherFaults.lossRate =
+      snapshots.faults.failureRate =
+        0;
     for (const { disk } of edges) {
       Object.assign(disk.faults, { full: false, lockedPath: null, failureRate: 0, killRate: 0 });
     }

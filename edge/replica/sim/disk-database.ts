@@ -32,7 +32,8 @@ export interface DiskDatabaseOptions {
   readonly onClose: (database: DiskDatabase) => void;
 }
 
-const WRITES = /^\s*(?:INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER|VACUUM|COMMIT|END|PRAGMA user_version =)/i;
+const WRITES =
+  /^\s*(?:INSERT|UPDATE|DELETE|REPLACE|CREATE|DROP|ALTER|VACUUM|COMMIT|END|PRAGMA user_version =)/i;
 const LOCKS = /^\s*(?:BEGIN (?:IMMEDIATE|EXCLUSIVE)|CREATE|DROP|ALTER|VACUUM|PRAGMA user_version =)/i;
 /** Where it is there already, SQLite only reads. */
 const CREATES = /^\s*CREATE (?:TABLE|INDEX) IF NOT EXISTS (\w+)/i;

@@ -63,7 +63,9 @@ export class Disk {
       if (isOver()) throw new Error("the process has ended");
       return call(...asked);
     };
-    const calls = Object.entries(this.#fileSystem).map(([name, call]) => [name, alive(call as (...asked: never[]) => unknown)]);
+    const calls = Object.entries(this.#fileSystem).map((
+      [name, call],
+    ) => [name, alive(call as (...asked: never[]) => unknown)]);
     const open = alive((path: string) => this.#open(path, onKill));
     return new FolderFiles(this.file, open, Object.fromEntries(calls) as FileSystem);
   }
@@ -198,7 +200,9 @@ export class Disk {
     return join(this.#trash, basename(path));
   }
   #removeForGood(path: string): void {
-    for (const each of [path, ...COMPANIONS.map((companion) => path + companion)]) rmSync(each, { force: true });
+    for (const each of [path, ...COMPANIONS.map((companion) => path + companion)]) {
+      rmSync(each, { force: true });
+    }
   }
 
   // ── names in the folder ────────────────────────────────────────────────────────────────────────────────────────

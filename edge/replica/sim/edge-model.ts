@@ -174,7 +174,9 @@ export class EdgeModel {
 
   #changed(life: Life, changes: readonly RowChange[]): void {
     if (life.isOver) return;
-    this.#options.world.tell(`${this.name} learns ${changes.map(({ key, row }) => row ? key : `-${key}`).join(" ")}`);
+    this.#options.world.tell(
+      `${this.name} learns ${changes.map(({ key, row }) => row ? key : `-${key}`).join(" ")}`,
+    );
     this.#options.onRows(this, changes);
     for (const change of changes) this.#route(change);
   }

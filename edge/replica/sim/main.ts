@@ -17,7 +17,9 @@ const { values, positionals } = parseArgs({
     trace: { type: "boolean", default: false },
   },
 });
-const [seed, seeds, ticks] = [positionals[0] ?? String(Date.now() % 2 ** 31), values.seeds, values.ticks].map(Number);
+const [seed, seeds, ticks] = [positionals[0] ?? String(Date.now() % 2 ** 31), values.seeds, values.ticks].map(
+  Number,
+);
 if (![seed, seeds, ticks].every((value) => Number.isInteger(value) && value! >= 0)) {
   console.error("usage: bun run sim [SEED] [--seeds N] [--ticks N] [--trace]");
   process.exit(2);

@@ -63,7 +63,10 @@ export class Observer {
   }
 
   #look(edge: EdgeModel): void {
-    const seen = edge.disk.observe((database) => ({ view: readView(database), refused: quarantined(database) }));
+    const seen = edge.disk.observe((database) => ({
+      view: readView(database),
+      refused: quarantined(database),
+    }));
     const view: ReplicaView = seen?.view ?? new Map();
     const shown = this.#of(edge);
     this.#found("resurrection", edge, checkResurrection(view, shown));
@@ -81,6 +84,9 @@ export class Observer {
 
   #found(checker: string, edge: EdgeModel | null, finding: string | null): void {
     if (finding === null) return;
-    this.#world.violate(checker, edge === null || finding.startsWith(edge.name) ? finding : `${edge.name}: ${finding}`);
+    this.#world.violate(
+      checker,
+      edge === null || finding.startsWith(edge.name) ? finding : `${edge.name}: ${finding}`,
+    );
   }
 }

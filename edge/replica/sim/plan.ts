@@ -58,8 +58,10 @@ export function drawPlan(chance: Chance): Plan {
     host: `host-${i + 1}`,
     region: regions[i % regions.length]!,
   }));
-  const edges = Array.from({ length: chance.between(1, 3) }, (_, i) =>
-    i === 0 || chance.happens(0.6) ? [] : [chance.pick(regions)]);
+  const edges = Array.from(
+    { length: chance.between(1, 3) },
+    (_, i) => i === 0 || chance.happens(0.6) ? [] : [chance.pick(regions)],
+  );
   const kinds: readonly FaultKind[] = [...FAULT_KINDS, ...HEALED_FAULT_KINDS];
   return {
     ...{ regions, workers, edges },

@@ -32,16 +32,35 @@ export function poisonEntry(
   chance: Chance,
 ): readonly string[] {
   const { owner, table, key, row } = victim;
-  const event = { schema: EVENT_SCHEMA, owner, table, key, version, deleted: false, row, published_ms: 1 } as const;
+  const event = {
+    schema: EVENT_SCHEMA,
+    owner,
+    table,
+    key,
+    version,
+    deleted: false,
+    row,
+    published_ms: 1,
+  } as const;
   switch (kind) {
     case "no entry":
-      return chance.pick([["other", "field"], ["owner", owner], ["owner", owner, "batch", "[]", "digest", "{}"]]);
+      return chance.pick([["other", "field"], ["owner", owner], [
+        "owner",
+        owner,
+        "batch",
+        "[]",
+        "digest",
+        "{}",
+      ]]);
     case "bad JSON":
       return raw(owner, chance.pick(["{", "}", "", '{"schema":1']));
     case "unknown schema":
       return raw(owner, JSON.stringify({ ...event, schema: 2 }));
     case "unknown table":
-      return raw(owner, JSON.stringify({ ...event, table: chance.pick(["volumes", "constructor", "streams"]) }));
+      return raw(
+        owner,
+        JSON.stringify({ ...event, table: chance.pick(["volumes", "constructor", "streams"]) }),
+      );
     case "invalid row":
       return raw(owner, JSON.stringify({ ...event, row: { ...row, id: 5, hostname: 5 } }));
     case "oversize":

@@ -119,7 +119,9 @@ export class PublisherModel {
         // Lost, as connections are, or a digest came too late; what was under way is done again.
         life.session?.close();
       }
-      if (!life.isOver) await world.sleep(world.chance.random() * Math.min(BACKOFF_MS_MAX, 50 * 2 ** failures));
+      if (!life.isOver) {
+        await world.sleep(world.chance.random() * Math.min(BACKOFF_MS_MAX, 50 * 2 ** failures));
+      }
     }
   }
 
@@ -188,7 +190,12 @@ export class PublisherModel {
     // Under the very next id: one that is carried out late, behind other entries, would be wrong there, and is refused.
     const lastId = (await session.info(stream))?.lastId ?? null;
     const fields = digestFields(stream, this.state.digest(world.wallMs), key);
-    const id = await session.append(stream, fields, streamEntriesMax, lastId === null ? null : nextId(lastId));
+    const id = await session.append(
+      stream,
+      fields,
+      streamEntriesMax,
+      lastId === null ? null : nextId(lastId),
+    );
     this.#appended(id);
     this.#nextDigestMs = world.nowMs + DIGEST_INTERVAL_MS;
     return id;

@@ -125,7 +125,12 @@ describe("the fake Redis", () => {
     await admin.flushall();
     const { redis } = await fake(1);
     const future = "9999999999999-7";
-    for (const add of [(id: string) => admin.xadd("s", id, "a", "b"), (id: string) => redis.append("s", ["a", "b"], id === "*" ? null : id)]) {
+    for (
+      const add of [
+        (id: string) => admin.xadd("s", id, "a", "b"),
+        (id: string) => redis.append("s", ["a", "b"], id === "*" ? null : id),
+      ]
+    ) {
       await add(future);
       expect(await add("*")).toBe("9999999999999-8");
     }

@@ -34,4 +34,3 @@ export class Truth {
     return this.followedBy(regions).flatMap((state) => state.live());
   }
 }
-
