@@ -89,6 +89,7 @@ export class DiskDatabase implements SqlDatabase {
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    rollBack(this.#options.real);
     this.#options.real.close();
     this.#options.onClose(this);
   }
@@ -118,13 +119,7 @@ export class DiskDatabase implements SqlDatabase {
   #refuse(): never {
     const { world, real } = this.#options;
     world.trace.sometimes("a disk was full");
-    if (world.chance.happens(0.5)) {
-      try {
-        real.exec("ROLLBACK");
-      } catch {
-        // There was none.
-      }
-    }
+    if (world.chance.happens(0.5)) rollBack(real);
     throw new Error("database or disk is full");
   }
 
@@ -134,5 +129,13 @@ export class DiskDatabase implements SqlDatabase {
     world.trace.sometimes(`a process ended ${when === "before" ? "before a statement" : when}`);
     onKill();
     throw new Error("the process has ended");
+  }
+}
+
+function rollBack(database: SqlDatabase): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // There is no transaction.
   }
 }

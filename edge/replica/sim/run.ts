@@ -16,6 +16,7 @@ import { type EdgeFaults, EdgeModel } from "./edge-model.ts";
 import { FakeRedis } from "./fake-redis.ts";
 import type { NetworkFaults } from "./fake-session.ts";
 import { type Features, featuresOf } from "./features.ts";
+import { holdStatements } from "./held-statements.ts";
 import { Observer } from "./observer.ts";
 import { OwnerState } from "./owner-state.ts";
 import { drawPlan, type FaultKind, type Plan } from "./plan.ts";
@@ -64,7 +65,8 @@ export async function run(options: RunOptions): Promise<RunReport> {
 }
 
 async function runIn(folder: string, options: RunOptions): Promise<RunReport> {
-  const { seed, openDatabase, ticks = TICKS, looks = "at_connects_too" } = options;
+  const { seed, ticks = TICKS, looks = "at_connects_too" } = options;
+  const openDatabase = holdStatements(options.openDatabase);
   const world = new World(seed);
   const drawn = drawPlan(world.chance.fork());
   const plan = options.faults === undefined ? drawn : { ...drawn, faults: new Set(options.faults) };
