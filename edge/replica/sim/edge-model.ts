@@ -204,10 +204,8 @@ export class EdgeModel {
     return {
       streams: {
         connect: async () => {
-          const connecting = connectFake(world, redis, faults);
-          connecting.then((late) => life.isOver && late.close(), () => {});
+          const connecting = connectFake(world, redis, faults, (made) => life.sessions.add(made));
           const session = await this.#during(life, connecting);
-          life.sessions.add(session);
           const guarded: StreamSession = {
             regionStreams: () => this.#during(life, session.regionStreams()),
             info: (stream) => this.#during(life, session.info(stream)),

@@ -2,7 +2,7 @@
  * One client's connections to the fake Redis: every call takes time both ways, and may be lost on its way, or its answer
  * on the way back. A call that is given up after `ANSWER_WAIT_MS` may still be carried out when a stall ends.
  */
-import type { StateStreams, StreamEntries, StreamSession } from "../ports.ts";
+import type { StreamEntries, StreamSession } from "../ports.ts";
 import { ANSWER_WAIT_MS } from "../redis-streams.ts";
 import type { StreamInfo } from "../stream-gap.ts";
 import type { FakeRedis } from "./fake-redis.ts";
@@ -165,15 +165,18 @@ export class FakeSession implements StreamSession {
   }
 }
 
-export function connectFake(world: World, redis: FakeRedis, faults: NetworkFaults): Promise<FakeSession> {
+/** @param onMade the client has a socket, and closes it where it ends before Redis answers */
+export function connectFake(
+  world: World,
+  redis: FakeRedis,
+  faults: NetworkFaults,
+  onMade: (session: FakeSession) => void = () => {},
+): Promise<FakeSession> {
   const session = new FakeSession(world, redis, faults);
+  onMade(session);
   return session.call(() => {
     if (!redis.isAway) return session;
     session.close();
     throw new Error("connect ECONNREFUSED");
   });
-}
-
-export function fakeStreams(world: World, redis: FakeRedis, faults: NetworkFaults): StateStreams {
-  return { connect: () => connectFake(world, redis, faults) };
 }

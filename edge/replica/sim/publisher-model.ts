@@ -109,9 +109,7 @@ export class PublisherModel {
     const { world, redis, faults, looks } = this.#options;
     for (let failures = 0; !life.isOver; failures++) {
       try {
-        const session = await connectFake(world, redis, faults);
-        life.session = session;
-        if (life.isOver) session.close();
+        const session = await connectFake(world, redis, faults, (made) => life.session = made);
         if (looks === "at_connects_too") await this.#look(session);
         failures = 0;
         while (!life.isOver) await this.#step(session);
