@@ -13,6 +13,7 @@ import type { FakeRedis } from "./fake-redis.ts";
 import { connectFake, type NetworkFaults } from "./fake-session.ts";
 import { markStatus } from "./marks.ts";
 import { nameOf } from "./owner-state.ts";
+import { readView } from "./replica-view.ts";
 import type { World } from "./world.ts";
 
 const RESTART_MS_MAX = 3_000;
@@ -93,6 +94,7 @@ export class EdgeModel {
           if (life.isOver) return;
           world.tell(`${this.name} takes over`);
           world.trace.sometimes("a generation took over");
+          this.#readAgain();
           this.#options.onFile(this, "took over");
         },
       });
@@ -179,6 +181,14 @@ export class EdgeModel {
     );
     this.#options.onRows(this, changes);
     for (const change of changes) this.#route(change);
+  }
+
+  /** As the relay does after a take-over (edge/rows): what is neither there nor deleted there stays as it was. */
+  #readAgain(): void {
+    for (const [name, { row }] of this.disk.observe(readView) ?? []) {
+      if (row === null) this.routed.delete(name);
+      else this.routed.set(name, row);
+    }
   }
 
   #route({ table, key, row }: RowChange): void {
