@@ -97,7 +97,7 @@ export class Disk {
     if (!existsSync(this.file)) return null;
     const database = this.#openReal(this.file);
     try {
-      database.exec("PRAGMA wal_autocheckpoint = 0");
+      for (const pragma of ["wal_autocheckpoint = 0", "synchronous = OFF"]) database.exec(`PRAGMA ${pragma}`);
       return look(database);
     } finally {
       database.close();
