@@ -31,6 +31,7 @@ export const TICKS = 40;
 /** An owner's next digest and full publication, and then a minute, in which whatever is wrong is found and healed. */
 export const QUIET_MS = 80_000;
 const TICK_MS = 1_000;
+const QUIET_TICK_MS = 5_000;
 const START_MS_MAX = 3_000;
 
 export interface RunOptions {
@@ -121,7 +122,7 @@ async function runIn(folder: string, options: RunOptions): Promise<RunReport> {
   isQuiet = true;
   chaos.end();
   const quietMs = world.nowMs;
-  for (let ms = TICK_MS; ms <= QUIET_MS && world.violation === null; ms += TICK_MS) {
+  for (let ms = QUIET_TICK_MS; ms <= QUIET_MS && world.violation === null; ms += QUIET_TICK_MS) {
     await world.runUntil(quietMs + ms);
     observer.tick(edges, redis, clients);
     observer.quiet(edges, ms);
