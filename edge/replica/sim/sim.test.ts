@@ -1,0 +1,95 @@
+/** A hundred short seeds, the seeds that once failed, and the proof that a seed decides everything. */
+import { describe, expect, test } from "bun:test";
+import { openBunDatabase } from "../../runtime/sqlite-bun.ts";
+import { openNodeDatabase } from "../../runtime/sqlite-node.ts";
+import { run, type RunOptions } from "./run.ts";
+
+const SEEDS = 100;
+const SHORT_TICKS = 12;
+
+const runOf = (options: Omit<RunOptions, "openDatabase">) =>
+  run({ openDatabase: openBunDatabase, ...options });
+
+/** @returns null, or what went wrong and how to see it again */
+async function failureOf(options: Omit<RunOptions, "openDatabase">): Promise<string | null> {
+  const { failure, lines } = await runOf(options);
+  if (failure === null) return null;
+  const repeat = `bun run sim ${options.seed} --ticks ${options.ticks}`;
+  return [failure.checker, failure.message, repeat, ...lines.slice(-20)].join("\n");
+}
+
+describe("the simulation", () => {
+  test("a seed decides everything", async () => {
+    for (const seed of [3, 50]) {
+      const first = await runOf({ seed, ticks: SHORT_TICKS });
+      await runOf({ seed: seed + 1, ticks: SHORT_TICKS });
+      const second = await runOf({ seed, ticks: SHORT_TICKS });
+      expect(second.lines).toEqual(first.lines);
+      expect(second.marks).toEqual(first.marks);
+      expect(second.hash).toBe(first.hash);
+    }
+  }, 60_000);
+
+  test("another seed is another world", async () => {
+    const hashes = new Set<string>();
+    for (const seed of [1, 2, 3]) hashes.add((await runOf({ seed, ticks: 3 })).hash);
+    expect(hashes.size).toBe(3);
+  }, 60_000);
+
+  test("runs on the other binding of SQLite", async () => {
+    for (const seed of [1, 2, 3]) {
+      const { failure } = await run({ seed, ticks: SHORT_TICKS, openDatabase: openNodeDatabase });
+      expect(failure).toBe(null);
+    }
+  }, 60_000);
+
+  test(`${SEEDS} short seeds`, async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      expect(await failureOf({ seed, ticks: SHORT_TICKS })).toBe(null);
+    }
+  }, 300_000);
+});
+
+describe("worlds that once went wrong", () => {
+  test(
+    "an owner that looks at its stream at digests only does not see a tail that was lost before its last entry",
+    async () => {
+      const world = { seed: 1, ticks: 20, faults: ["fail over"] } as const;
+      expect((await runOf({ ...world, looks: "at_digests" })).failure?.checker).toBe("acknowledged");
+      expect(await failureOf({ ...world, looks: "at_connects_too" })).toBe(null);
+    },
+    60_000,
+  );
+
+  const seeds: [what: string, seed: number, ticks: number][] = [
+    ["a connection under way is closed with its process", 1221, 40],
+    ["a process that ends within a transaction leaves no lock behind", 50, 12],
+  ];
+  for (const [what, seed, ticks] of seeds) {
+    test(`${what} (seed ${seed})`, async () => expect(await failureOf({ seed, ticks })).toBe(null), 60_000);
+  }
+});
+
+/**
+ * Found in the replica that heals, before it was merged with this; one that does not heal does none of it. Whoever mends
+ * one moves it up to the list above. The last one comes only by two
+ * faults at once.
+ */
+describe("worlds that still go wrong", () => {
+  const seeds: [what: string, seed: number, ticks: number, checker: string][] = [
+    ["rows of regions that are not followed come with a snapshot, and stay for ever", 325, 25, "routes"],
+    [
+      "a digest's floor takes rows away whose newer versions were trimmed from the stream",
+      2119,
+      40,
+      "withdrawal",
+    ],
+    ["the relay keeps a row that its file lost by damage and its owner by a restore", 2008, 40, "routes"],
+  ];
+  for (const [what, seed, ticks, checker] of seeds) {
+    test(`${what} (seed ${seed})`, async () => {
+      const { failure } = await runOf({ seed, ticks });
+      expect([null, checker]).toContain(failure?.checker ?? null);
+    }, 60_000);
+  }
+});
