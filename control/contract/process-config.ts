@@ -86,6 +86,15 @@ export const EdgeRows = z.discriminatedUnion("from", [
     snapshots_from: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(64).optional(),
     /** Mode 0600: the bearer token by which snapshots are fetched, and served where the admin listener is not loopback. */
     snapshot_token_file: Path.optional(),
+    /** Seconds without an answer of Redis, or behind the streams, past which the edge calls itself stale. @default 60 */
+    stale_after_s: z.number().int().min(1).max(86_400).optional(),
+    /** A deleted row is remembered for so long at least; no older snapshot is begun with. @default 86_400 */
+    tombstones_kept_s: z.number().int().min(60).max(31_536_000).optional(),
+    /** Earlier versions of rows, for `route explain --at`. @default none are kept */
+    history: z.object({
+      rows_max: z.number().int().min(1).max(10_000_000),
+      kept_s: z.number().int().min(1).max(31_536_000),
+    }).optional(),
   }),
   /** A file with one row a line, followed as it grows (`edge/rows/rows-file.ts`). */
   z.object({ from: z.literal("file"), file: Path }),
