@@ -8,6 +8,7 @@ import {
 } from "../../control/contract/events.ts";
 import { keyOf, ownerMayWrite, type RowOf, type TableName, TABLES } from "../../control/contract/rows.ts";
 import type { ValidEvent } from "./replica-store.ts";
+import type { SignatureFault } from "./verify-entry.ts";
 
 export type Judgement =
   | { readonly verdict: "apply"; readonly valid: ValidEvent; readonly unknownColumns: number }
@@ -28,7 +29,11 @@ export type QuarantineReason =
   | "wrong_owner"
   | "invalid_row"
   | "wrong_key"
-  | "wrong_stream";
+  | "wrong_stream"
+  /** Of a digest. */
+  | "invalid_digest"
+  /** Of a whole entry (verify-entry.ts). */
+  | SignatureFault;
 
 const quarantine = (reason: QuarantineReason, detail: string): Judgement => ({
   verdict: "quarantine",
