@@ -246,8 +246,13 @@ export class ReplicaStore extends StoredRows {
     }
     this.#buried(table, (event.deleted ? 1 : 0) - Number(before?.deleted ?? 0));
     this.#write(table, {
-      ...{ key, owner, epoch: version.epoch, seq: version.seq, published_ms: event.published_ms },
-      ...{ deleted: event.deleted ? 1 : 0, row: event.row === null ? null : JSON.stringify(event.row) },
+      key,
+      owner,
+      epoch: version.epoch,
+      seq: version.seq,
+      deleted: event.deleted ? 1 : 0,
+      published_ms: event.published_ms,
+      row: event.row === null ? null : JSON.stringify(event.row),
     });
     if (!event.deleted) this.#toggle(table, key, owner, rowSum(table, key, version), 1);
     this.sums.published(owner, table, event.published_ms);
@@ -258,9 +263,8 @@ export class ReplicaStore extends StoredRows {
 
   #write(table: TableName, stored: StoredRow): void {
     const { key, owner, epoch, seq, deleted, published_ms, row } = stored;
-    this.#tables.get(table)!.upsert.run(
-      ...[key, owner, epoch, seq, deleted, published_ms, row, rowChecksum(stored)],
-    );
+    const checksum = rowChecksum(stored);
+    this.#tables.get(table)!.upsert.run(key, owner, epoch, seq, deleted, published_ms, row, checksum);
   }
 
   #unsum(table: TableName, key: string, { owner, epoch, seq, deleted }: Record<string, SqlValue>): void {
