@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { GLOBAL_STREAM } from "../../control/contract/events.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import { until } from "../edge.fixture.ts";
+import { ReplicaReader } from "../rows/replica-reader.ts";
 import { openBunDatabase } from "../runtime/sqlite-bun.ts";
 import type { SqlDatabase } from "../runtime/sqlite-port.ts";
+import { type FileSystem, nodeFiles } from "./file-system.ts";
 import type { SnapshotSources } from "./ports.ts";
 import { REPLICA_SCHEMA } from "./replica-schema.ts";
 import { APP, Cleanups, TestPublisher } from "./replica.fixture.ts";
@@ -152,6 +154,61 @@ describe("a replica", () => {
     expect(names(again.replica)).toEqual([...ALL, "h9"]);
     expect(again.replica.status().last_bootstrap).toMatchObject({ why: "another schema", carried: 1 });
     await until(() => !existsSync(`${file}.1`), WAIT_MS);
+  }, 40_000);
+
+  test("tells readers of rows that are gone without a tombstone", async () => {
+    const { admin, replica, file, seen, worker } = await settled();
+    await admin.flushall();
+    await until(() => replica.status().healing !== null, WAIT_MS);
+    // It was restored from a backup that knows of one name, and of no deletion.
+    const restored = new TestPublisher(admin, "api");
+    await restored.hostname("a.test");
+    await restored.digest();
+    await worker.publishAgain();
+    await healed(replica);
+    expect(names(replica)).toEqual(["a.test", "h1"]);
+    const reader = new ReplicaReader(file, openBunDatabase);
+    const gone = [...reader.pages(() => 100)].flat().filter(({ row }) => row === null).map(({ key }) => key);
+    reader.close();
+    expect(gone).toEqual(["b.test", "c.test"]);
+    expect(seen.filter(({ row }) => row === null).map(({ key }) => key)).toEqual(gone);
+    // Any version of theirs is newer than that.
+    await restored.hostname("b.test");
+    await until(() => replica.has("hostnames", "b.test"), WAIT_MS);
+  }, 40_000);
+
+  test("that cannot take over serves on, and tries again", async () => {
+    let full = true, attempts = 0;
+    const { url, admin } = await cleanups.redis();
+    const api = new TestPublisher(admin, "api");
+    await api.hostname("a.test");
+    await api.digest();
+    const file = join(cleanups.folder(), "r.sqlite");
+    const files: FileSystem = {
+      ...nodeFiles,
+      symlink(target, path) {
+        if (target.endsWith(".2") && path.endsWith(".link")) {
+          attempts++;
+          if (full) throw new Error("no space left on device");
+        }
+        nodeFiles.symlink(target, path);
+      },
+    };
+    const { replica } = cleanups.follow({ file, url, files });
+    await until(() => replica.status().digests.owners === 1, WAIT_MS);
+    const stranger = openBunDatabase(file);
+    stranger.exec("DELETE FROM hostnames");
+    stranger.close();
+    await until(() => attempts >= 2, WAIT_MS);
+    expect(replica.status()).toMatchObject({
+      bootstraps: 0,
+      healing: { last_error: "no space left on device" },
+    });
+    expect(readlinkSync(file)).toBe("r.sqlite.1");
+    full = false;
+    await healed(replica);
+    expect(names(replica)).toEqual(["a.test"]);
+    expect(replica.status()).toMatchObject({ incidents_count: 1, healing: null });
   }, 40_000);
 
   test("whose owner's digest is wrong builds another with growing delays, and serves on", async () => {

@@ -21,6 +21,7 @@ import { batchFields, digestFields } from "../../control/contract/stream-entry.t
 import { startOwnRedis } from "../../deploy/servers/testbed.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import { openBunDatabase } from "../runtime/sqlite-bun.ts";
+import type { FileSystem } from "./file-system.ts";
 import { pause } from "./pause.ts";
 import type { ReplicaWorld, SnapshotSources } from "./ports.ts";
 import { redisStreams } from "./redis-streams.ts";
@@ -90,6 +91,7 @@ export interface FollowOptions {
   readonly url: string;
   readonly apiPublicKey?: PublisherKey;
   readonly snapshots?: SnapshotSources;
+  readonly files?: FileSystem;
 }
 
 export const IMPATIENT: Partial<ReplicaTuning> = {
@@ -105,10 +107,10 @@ export const NO_SNAPSHOTS: SnapshotSources = {
   fetch: () => Promise.reject(new Error("there are none")),
 };
 
-function worldOf({ file, url, snapshots = NO_SNAPSHOTS }: FollowOptions): ReplicaWorld {
+function worldOf({ file, url, snapshots = NO_SNAPSHOTS, files }: FollowOptions): ReplicaWorld {
   return {
     streams: redisStreams(url),
-    files: new FolderFiles(file, openBunDatabase),
+    files: new FolderFiles(file, openBunDatabase, files),
     snapshots,
     nowMs: () => performance.now(),
     wallMs: () => Date.now(),
