@@ -12,7 +12,6 @@ import type { RowChange } from "../routes/route-table.ts";
 import type { FollowerTrouble } from "./follower.ts";
 
 export interface BootstrapOptions extends PrepareOptions {
-  readonly regions: readonly string[];
   readonly apiPublicKey: PublisherKey | null;
   /** What serves; null where nothing does. */
   readonly before: EarlierRows | null;
@@ -115,7 +114,7 @@ class Attempt {
     return new Map(
       [...this.#owners()].map(([owner, state]) => {
         const digest = damaged ? "none" : state.digest;
-        return [owner, { ...state, digest, newestMs: this.#newestMs.get(owner) ?? 0 }];
+        return [owner, { ...state, digest, digestMs: this.#newestMs.get(owner) ?? 0 }];
       }),
     );
   }

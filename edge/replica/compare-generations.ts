@@ -77,7 +77,9 @@ async function compareTable(options: CompareOptions, table: TableName, result: C
     for (const row of rows) {
       const intact = rowChecksum(row) === row.checksum;
       const now = there.get(row.key);
-      if (intact && silent.has(row.owner) && row.epoch >= 0 && isBehind(now, row)) {
+      // A higher version is right, whoever has it: what a stream has lost since must not come back as it was before.
+      const isWanted = now !== undefined || silent.has(row.owner);
+      if (intact && isWanted && row.epoch >= 0 && isBehind(now, row)) {
         carried.push(eventOf(table, row));
       } else {
         if (now === undefined && row.deleted === 0) gone.push(row);

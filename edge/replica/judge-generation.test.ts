@@ -16,7 +16,7 @@ describe("judgeGeneration()", () => {
   });
   test("takes no digest for true that is older than what the serving one has", () => {
     const serving = owners({ api: [5, "agrees"] });
-    const next = new Map([["api", { rows: 4, digest: "agrees" as const, digestMs: 4, newestMs: 4 }]]);
+    const next = new Map([["api", { rows: 4, digest: "agrees" as const, digestMs: 4, newestMs: 5 }]]);
     expect(judgeGeneration(serving, next, 0).verdict).toBe("wait");
     expect(judgeGeneration(serving, next, SILENCE_GRACE_MS)).toEqual({
       ...{ verdict: "take_over", silent: new Set(["api"]) },

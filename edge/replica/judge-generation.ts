@@ -31,8 +31,9 @@ export type GenerationVerdict =
 const NOTHING: OwnerState = { rows: 0, digest: "none", digestMs: 0, newestMs: 0 };
 
 /**
- * @param serving of a generation that is known to be damaged: every digest `none`; `newestMs` as it was when the next one
- *   was begun, since a stream that lost its tail has old digests that agree with old rows
+ * A stream that lost its tail has old digests that agree with old rows; so the next one must have as new ones as the
+ * serving one has, and a digest that is newer than all that the serving one had when the next one was begun.
+ * @param serving of a generation that is known to be damaged: every digest `none`; `digestMs`: how new a digest must be
  * @param followedMs for how long the next one has been caught up
  */
 export function judgeGeneration(
@@ -47,7 +48,8 @@ export function judgeGeneration(
   for (const owner of new Set([...serving.keys(), ...next.keys()])) {
     const before = serving.get(owner) ?? NOTHING;
     const known = next.get(owner) ?? NOTHING;
-    const after = known.digestMs < before.newestMs ? "none" : known.digest;
+    const isOld = known.digestMs < before.digestMs || known.newestMs < before.newestMs;
+    const after = isOld ? "none" : known.digest;
     if (after === "agrees") continue;
     if (after === "none") {
       if (before.rows === 0) continue;

@@ -1,6 +1,7 @@
 /** What a new generation begins with: the newest snapshot that can be used, or nothing. */
 import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
+import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import type { ReplicaWorld, SnapshotOffer } from "./ports.ts";
 import { REPLICA_SCHEMA, whyUnusable } from "./replica-schema.ts";
@@ -16,6 +17,8 @@ const FREE_BYTES_FACTOR = 1.5;
 export interface PrepareOptions {
   readonly world: ReplicaWorld;
   readonly tuning: ReplicaTuning;
+  /** Empty: every region that has a stream. */
+  readonly regions: readonly string[];
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
@@ -79,6 +82,7 @@ async function fetchOne(offer: SnapshotOffer, options: PrepareOptions): Promise<
     });
     if (read === null) throw new Error("broken off");
     if (read.findings.length > 0) throw new Error(read.findings[0]);
+    store.keepRegions(options.regions, wallMs());
     return store;
   } catch (error) {
     if (store !== null) store.close();
@@ -88,11 +92,15 @@ async function fetchOne(offer: SnapshotOffer, options: PrepareOptions): Promise<
 }
 
 /** Where Redis is away nobody knows; the follower will find out. */
-async function isReached({ positions }: SnapshotManifest, { world }: PrepareOptions): Promise<boolean> {
+async function isReached(
+  { positions }: SnapshotManifest,
+  { world, regions }: PrepareOptions,
+): Promise<boolean> {
   try {
     const session = await world.streams.connect();
     try {
       for (const [stream, position] of Object.entries(positions)) {
+        if (!isFollowed(stream, regions)) continue;
         if (isGap(position, await session.info(stream))) return false;
       }
     } finally {
@@ -102,6 +110,11 @@ async function isReached({ positions }: SnapshotManifest, { world }: PrepareOpti
     return true;
   }
   return true;
+}
+
+function isFollowed(stream: string, regions: readonly string[]): boolean {
+  return stream === GLOBAL_STREAM || regions.length === 0 ||
+    regions.some((region) => stream === regionStream(region));
 }
 
 /** Who stops a replica does not wait for a download. */

@@ -3,15 +3,21 @@
  * quarantine. All that a batch changes is one transaction, so that a crash repeats a batch or does not, and versions make
  * the repetition harmless. See README.md here for the schema.
  */
-import type { StateDigest, StateEvent } from "../../control/contract/events.ts";
-import { rowSum } from "../../control/contract/row-sum.ts";
-import { TABLE_NAMES, type TableName } from "../../control/contract/rows.ts";
+import {
+  GLOBAL_STREAM,
+  regionStream,
+  type StateDigest,
+  type StateEvent,
+  type Version,
+} from "../../control/contract/events.ts";
+import { rowSum, RunningSum } from "../../control/contract/row-sum.ts";
+import { TABLE_NAMES, type TableName, TABLES } from "../../control/contract/rows.ts";
 import type { SqlDatabase, SqlStatement, SqlValue } from "../runtime/sqlite-port.ts";
 import { compareDigest, type TableDifference, tablesOf } from "./compare-digest.ts";
 import { DigestStates } from "./digest-states.ts";
 import { INCIDENTS_KEPT_MAX } from "./incidents.ts";
 import type { OwnerState } from "./judge-generation.ts";
-import { OwnerSums } from "./owner-sums.ts";
+import { OwnerSums, type TableSum } from "./owner-sums.ts";
 import { makeTables } from "./replica-schema.ts";
 import { rowChecksum, type StoredRow } from "./row-checksum.ts";
 import { type HistoryLimits, NO_HISTORY, type RowAt, RowHistory } from "./row-history.ts";
@@ -77,6 +83,12 @@ export interface Taken {
 
 /** A row's sum has come to an owner's, or has gone from it. */
 export type SumListener = (table: TableName, key: string, owner: string, sum: string, by: 1 | -1) => void;
+
+interface LostRow {
+  readonly table: TableName;
+  readonly key: string;
+  readonly version: Version;
+}
 
 interface TableStatements {
   readonly version: SqlStatement;
@@ -190,6 +202,34 @@ export class ReplicaStore extends StoredRows {
     this.#inTransaction(() => void this.#setPosition.run(stream, START, START), nowMs);
   }
 
+  /**
+   * What another replica followed and this one does not is forgotten: nobody would keep it up to date.
+   * @param regions empty: all are followed
+   */
+  keepRegions(regions: readonly string[], nowMs: number): void {
+    const others = [...this.positions().keys()].filter((name) =>
+      name !== GLOBAL_STREAM && !regions.some((region) => name === regionStream(region))
+    );
+    if (regions.length === 0 || others.length === 0) return;
+    const followed = JSON.stringify(regions), streams = JSON.stringify(regions.map(regionStream));
+    this.#inTransaction(() => {
+      for (const table of TABLE_NAMES) {
+        if (TABLES[table].scope === "global") continue;
+        const rows = this.#database.prepare(`
+          DELETE FROM ${table} WHERE deleted = 0
+            AND json_extract(row, '$.region') NOT IN (SELECT value FROM json_each(?))
+          RETURNING key, owner, epoch, seq, deleted`).all(followed);
+        for (const row of rows) this.#unsum(table, String(row.key), row);
+      }
+      const not = "<> ? AND %s NOT IN (SELECT value FROM json_each(?))";
+      for (const [table, column] of [["streams", "name"], ["digests", "stream"], ["unbelieved", "stream"]]) {
+        this.#database.prepare(`DELETE FROM ${table} WHERE ${column} ${not.replace("%s", column!)}`)
+          .run(GLOBAL_STREAM, streams);
+      }
+    }, nowMs);
+    this.digests.reload();
+  }
+
   recordIncident(json: string): void {
     this.#database.prepare("INSERT INTO incidents (incident) VALUES (?)").run(json);
     this.#database.prepare("DELETE FROM incidents WHERE id <= (SELECT max(id) FROM incidents) - ?")
@@ -284,39 +324,56 @@ export class ReplicaStore extends StoredRows {
 
   #compare(stream: string, entryId: string, digest: StateDigest, nowMs: number): ComparedDigest {
     const { owner } = digest;
-    if (digest.floor_epoch > this.digests.floorOf(owner)) this.#dropBelow(owner, digest.floor_epoch, nowMs);
-    const differences = compareDigest(digest, this.sums.of(owner));
-    const before = this.digests.record(stream, entryId, digest, differences.length === 0, nowMs);
+    const lost = digest.floor_epoch > this.digests.floorOf(owner)
+      ? this.#below(owner, digest.floor_epoch)
+      : [];
+    const held = this.sums.of(owner);
+    let differences = compareDigest(digest, lost.length === 0 ? held : without(held, lost));
+    if (differences.length === 0) this.#drop(owner, lost, nowMs);
+    else if (lost.length > 0) differences = compareDigest(digest, held);
+    // Where more than a lost history is missing, another generation has to tell which rows are gone.
+    const floorEpoch = differences.length === 0 ? digest.floor_epoch : 0;
+    const agrees = differences.length === 0;
+    const before = this.digests.record(
+      stream,
+      entryId,
+      { ...digest, floor_epoch: floorEpoch },
+      agrees,
+      nowMs,
+    );
     const news = differences.length > 0 && before?.agrees !== false;
     return { owner, entryId, differences, news };
   }
 
   /** Rows of a history that their owner has lost: nothing will ever say that they are deleted. */
-  #dropBelow(owner: string, floorEpoch: number, nowMs: number): void {
-    for (const table of tablesOf(owner)) {
-      // A worker's keys begin with its host's name, so there is no need to look at all of them.
-      const host = owner.slice("worker:".length);
-      const [from, to] = owner === "api" ? ["", "\u{10FFFF}"] : [host, `${host}0`];
-      const rows = this.#database.prepare(`
+  #below(owner: string, floorEpoch: number): LostRow[] {
+    // A worker's keys begin with its host's name, so there is no need to look at all of them.
+    const host = owner.slice("worker:".length);
+    const [from, to] = owner === "api" ? ["", "\u{10FFFF}"] : [host, `${host}0`];
+    return tablesOf(owner).flatMap((table) =>
+      this.#database.prepare(`
         SELECT key, owner, epoch, seq, deleted FROM ${table}
-        WHERE key >= ? AND key < ? AND owner = ? AND deleted = 0 AND epoch < ?`).all(
-        from,
-        to,
-        owner,
-        floorEpoch,
-      );
-      for (const row of rows) {
-        const key = String(row.key), version = { epoch: Number(row.epoch), seq: Number(row.seq) };
-        this.#unsum(table, key, row);
-        this.#buried(table, 1);
-        this.#write(table, { key, owner, ...version, deleted: 1, published_ms: nowMs, row: null });
-        const event: StateEvent = {
-          schema: 1,
-          ...{ owner, table, key, version, deleted: true, row: null, published_ms: nowMs },
-        };
-        this.#history.record(table, event, nowMs);
-        this.#changed.push({ table, event });
-      }
+        WHERE key >= ? AND key < ? AND owner = ? AND deleted = 0 AND epoch < ?`)
+        .all(from, to, owner, floorEpoch)
+        .map(({ key, epoch, seq }) => ({
+          table,
+          key: String(key),
+          version: { epoch: Number(epoch), seq: Number(seq) },
+        }))
+    );
+  }
+
+  #drop(owner: string, lost: readonly LostRow[], nowMs: number): void {
+    for (const { table, key, version } of lost) {
+      this.#toggle(table, key, owner, rowSum(table, key, version), -1);
+      this.#buried(table, 1);
+      this.#write(table, { key, owner, ...version, deleted: 1, published_ms: nowMs, row: null });
+      const event: StateEvent = {
+        schema: 1,
+        ...{ owner, table, key, version, deleted: true, row: null, published_ms: nowMs },
+      };
+      this.#history.record(table, event, nowMs);
+      this.#changed.push({ table, event });
     }
   }
 
@@ -402,6 +459,17 @@ export class ReplicaStore extends StoredRows {
       }]),
     );
   }
+}
+
+function without(held: ReadonlyMap<TableName, TableSum>, lost: readonly LostRow[]): Map<TableName, TableSum> {
+  const left = new Map(held);
+  for (const { table, key, version } of lost) {
+    const { rows, sum } = left.get(table)!;
+    const running = new RunningSum(sum);
+    running.toggle(rowSum(table, key, version));
+    left.set(table, { rows: rows - 1, sum: running.toString() });
+  }
+  return left;
 }
 
 function prepareTable(database: SqlDatabase, table: TableName): TableStatements {

@@ -74,7 +74,10 @@ export class Replica {
     this.#earlier = earlier;
     this.#fresh = fresh;
     this.#incidents = new IncidentLog(log, store);
-    if (store !== null) this.#generation = this.#generationOf(store);
+    if (store !== null) {
+      store.keepRegions(options.regions, world.wallMs());
+      this.#generation = this.#generationOf(store);
+    }
     if (unusable === null) return;
     this.#incidents.add({
       ...{ at_ms: world.wallMs(), kind: unusable.kind, detail: unusable.detail },
@@ -150,11 +153,12 @@ export class Replica {
 
   /** A replica that knows nothing has nothing to lose: what a snapshot says is better. */
   async #fromSnapshot(): Promise<void> {
-    const { world, log, onTakeOver } = this.#options;
+    const { world, regions, log, onTakeOver } = this.#options;
     const startedMs = world.wallMs();
     try {
       const prepared = await storeFromSnapshot({
         world,
+        regions,
         log,
         tuning: this.#tuning,
         signal: this.#stop.signal,
