@@ -475,6 +475,12 @@ export class Edge {
       gaps: status?.gaps ?? 0,
       connected: status?.connected ?? false,
       restarts: status?.restarts ?? {},
+      stale: status?.stale ?? false,
+      lagMs: status?.replica?.lag_ms ?? 0,
+      behindMs: status?.replica?.behind_ms ?? 0,
+      incidents: status?.replica?.incidents ?? 0,
+      bootstraps: status?.replica?.bootstraps ?? 0,
+      digestsDiffering: status?.replica?.digests_differing ?? 0,
     };
   }
 }

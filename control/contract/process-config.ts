@@ -116,6 +116,15 @@ export const EdgeRows = z.discriminatedUnion("from", [
     snapshots_listen: z.object({ address: z.string(), port: Port }).optional(),
     /** How old the newest snapshot gets at most, in seconds, while anything changes. @default 3600 */
     snapshot_interval_s: z.number().int().min(60).max(604_800).optional(),
+    /** Seconds without an answer of Redis, or behind the streams, past which the edge calls itself stale. @default 60 */
+    stale_after_s: z.number().int().min(1).max(86_400).optional(),
+    /** A deleted row is remembered for so long at least; no older snapshot is begun with. @default 86_400 */
+    tombstones_kept_s: z.number().int().min(60).max(31_536_000).optional(),
+    /** Earlier versions of rows, for `route explain --at`. @default none are kept */
+    history: z.object({
+      rows_max: z.number().int().min(1).max(10_000_000),
+      kept_s: z.number().int().min(1).max(31_536_000),
+    }).optional(),
   }),
   /** A file with one row a line, followed as it grows (`edge/rows/rows-file.ts`). */
   z.object({ from: z.literal("file"), file: Path }),

@@ -16,10 +16,15 @@ export function adminPages(sources: AdminSources): Hono {
   pages.get("/healthz", (c) => {
     const rows = sources.rows()?.status() ?? null;
     return c.json({
-      status: sources.draining() ? "draining" : "ok",
+      // Degraded: it serves, from rows that are older than configured.
+      status: sources.draining() ? "draining" : rows?.stale === true ? "degraded" : "ok",
       edge: sources.edgeId,
       region: sources.region,
-      replica: { connected: rows?.connected ?? false, stale_ms: rows?.stale_ms ?? null },
+      replica: {
+        connected: rows?.connected ?? false,
+        stale_ms: rows?.stale_ms ?? null,
+        stale: rows?.stale ?? false,
+      },
     });
   });
   pages.get("/metrics", async (c) => {

@@ -5,15 +5,20 @@
 import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
 import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
-import { readEntry } from "../../control/contract/stream-entry.ts";
+import type { PublisherKey } from "../../control/contract/signing.ts";
 import type { RowChange } from "../routes/route-table.ts";
-import { judgeBatch } from "./judge-event.ts";
+import { isCorruption } from "./open-store.ts";
 import type { ReplicaWorld, StreamEntries, StreamSession } from "./ports.ts";
+import { readBatch } from "./read-batch.ts";
 import type { ReplicaCounts } from "./replica-counts.ts";
-import type { QuarantinedEvent, ReplicaStore, ValidEvent } from "./replica-store.ts";
+import type { ComparedDigest, ReplicaStore, Taken } from "./replica-store.ts";
 import { isGap, START } from "./stream-gap.ts";
+import { EntryVerifier } from "./verify-entry.ts";
 
-export const READ_COUNT = 1_000;
+/** Entries of one stream in one read: as many as make up about so many bytes, by what the last read brought. */
+export const READ_COUNT_MAX = 256;
+const READ_COUNT_MIN = 16;
+export const READ_BYTES = 8 * 1_024 * 1_024;
 /** How long one read waits for news; also how soon a new region's stream is taken up. */
 export const READ_BLOCK_MS = 1_000;
 export const DISCOVERY_INTERVAL_MS = 1_000;
@@ -30,22 +35,44 @@ export interface FollowerOptions {
   readonly log: Logger;
   readonly counts: ReplicaCounts;
   readonly onChanges: (changes: RowChange[]) => void;
+  /** Signs what owner `api` publishes. Null: signatures are not looked at. */
+  readonly apiPublicKey: PublisherKey | null;
+  readonly onTrouble: (trouble: FollowerTrouble) => void;
 }
+
+/** What a follower cannot mend: another generation can. */
+export type FollowerTrouble =
+  | { readonly kind: "gap"; readonly stream: string; readonly position: string }
+  | { readonly kind: "digest"; readonly stream: string; readonly compared: ComparedDigest }
+  | { readonly kind: "corrupt"; readonly detail: string };
 
 export class Follower {
   readonly #options: FollowerOptions;
   readonly #positions = new Map<string, string>();
+  /** Beyond `#positions` where a stream is read again: digests up to here are of a state that we are past. */
+  readonly #furthest: Map<string, string>;
+  readonly #verifier: EntryVerifier;
+  /** Stream → when its newest entry was published that we have taken. */
+  readonly #publishedMs = new Map<string, number>();
+  /** Until the publishers are known, entries of regions would only have to be read twice. */
+  #globalFirst: boolean;
+  #readCount = READ_COUNT_MIN;
   readonly #stop = new AbortController();
   #session: StreamSession | null = null;
   #running: Promise<void> = Promise.resolve();
   #connected = false;
   #lastAnswerMs: number | null = null;
+  #caughtUpMs: number | null = null;
   #lastError: string | null = null;
   #caughtUp: (() => void) | null = null;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
-    const stored = options.store.positions();
+    const { store, apiPublicKey } = options;
+    this.#verifier = new EntryVerifier({ apiPublicKey, publisherKey: (owner) => store.publisherKey(owner) });
+    this.#globalFirst = this.#verifier.strict;
+    const stored = store.positions();
+    this.#furthest = store.furthest();
     this.#follow(GLOBAL_STREAM, stored);
     for (const region of options.regions) this.#follow(regionStream(region), stored);
     if (options.regions.length === 0) {
@@ -80,6 +107,14 @@ export class Follower {
   }
   get lastAnswerMs(): number | null {
     return this.#lastAnswerMs;
+  }
+  /** When a read last brought less than it could. */
+  get caughtUpMs(): number | null {
+    return this.#caughtUpMs;
+  }
+  /** By its owner's clock, of the newest row or digest taken from each stream. */
+  get publishedMs(): ReadonlyMap<string, number> {
+    return this.#publishedMs;
   }
   /** Why the last connection ended; null while one stands. */
   get lastError(): string | null {
@@ -144,11 +179,27 @@ export class Follower {
   /** @returns true where there was as much as one read takes */
   async #readOnce(session: StreamSession): Promise<boolean> {
     // Until the first empty answer nothing is waited for, so that caughtUp() is prompt.
-    const blockMs = this.#caughtUp === null ? READ_BLOCK_MS : 0;
-    const found = await session.read(this.#positions, READ_COUNT, blockMs);
-    if (found.length === 0) this.#tellCaughtUp();
-    for (const each of found) this.#apply(each);
-    return found.some(({ entries }) => entries.length >= READ_COUNT);
+    const blockMs = this.#caughtUp === null && !this.#globalFirst ? READ_BLOCK_MS : 0;
+    const positions = this.#globalFirst
+      ? new Map([[GLOBAL_STREAM, this.#positions.get(GLOBAL_STREAM)!]])
+      : this.#positions;
+    const readFrom = new Map(positions);
+    const found = await session.read(positions, this.#readCount, blockMs);
+    const full = found.some(({ entries }) => entries.length >= this.#readCount);
+    this.#readCount = nextReadCount(found);
+    // Keys of workers stand in the global stream.
+    for (const each of found) if (each.stream === GLOBAL_STREAM) this.#apply(each);
+    for (const each of found) {
+      // One that is to be read again from further back has to be.
+      const { stream } = each;
+      if (stream !== GLOBAL_STREAM && this.#positions.get(stream) === readFrom.get(stream)) this.#apply(each);
+    }
+    if (!full) {
+      if (this.#globalFirst) this.#globalFirst = false;
+      else this.#caughtUpMs = this.#options.world.nowMs();
+      if (found.length === 0 && positions === this.#positions) this.#tellCaughtUp();
+    }
+    return full;
   }
 
   #tellCaughtUp(): void {
@@ -160,52 +211,89 @@ export class Follower {
     const last = entries.at(-1);
     if (last === undefined) return;
     const scope = stream === GLOBAL_STREAM ? "global" : stream.slice(REGION_PREFIX.length);
-    const { store, world, onChanges, log, counts } = this.#options;
-    const events: ValidEvent[] = [];
-    const refused: QuarantinedEvent[] = [];
-    for (const { id, fields } of entries) {
-      const entry = readEntry(fields);
-      if (entry?.kind === "digest") continue;
-      for (const { json, judgement } of judgeBatch(entry?.payload ?? "", scope, entry?.owner ?? "")) {
-        if (judgement.verdict === "apply") {
-          events.push(judgement.valid);
-          counts.unknownColumns += judgement.unknownColumns;
-        } else if (judgement.verdict === "skip") {
-          counts.unknownTable(judgement.table);
-        } else {
-          const { reason, detail } = judgement;
-          refused.push({ stream, entryId: id, reason, detail, event: json });
-          counts.quarantined(reason);
-        }
-      }
-    }
-    const changed = store.apply(stream, last.id, events, refused, world.wallMs());
+    const { world, counts, log } = this.#options;
+    const furthest = this.#furthest.get(stream) ?? START;
+    const batch = readBatch({
+      ...{ stream, scope, entries, counts, furthest },
+      before: this.#positions.get(stream) ?? START,
+      verifier: this.#verifier,
+    });
+    const nowMs = world.wallMs();
+    const taken = this.#take(() => this.#options.store.take(batch, nowMs));
     this.#positions.set(stream, last.id);
-    counts.applied += changed.length;
-    counts.old += events.length - changed.length;
-    for (const bad of refused) {
+    this.#furthest.set(stream, batch.furthest);
+    for (const [rewound, position] of taken.rewound) {
+      this.#positions.set(rewound, position);
+      counts.rewinds++;
+      log.info({ stream: rewound, position }, "an owner's key has come: its stream is read again");
+    }
+    if (batch.publishedMs !== null) this.#publishedMs.set(stream, batch.publishedMs);
+    for (const bad of batch.refused) {
       log.warn({ stream, entry: bad.entryId, reason: bad.reason, detail: bad.detail }, "event quarantined");
     }
+    this.#tell(stream, taken, nowMs);
+  }
+
+  #take(take: () => Taken): Taken {
+    try {
+      return take();
+    } catch (error) {
+      if (isCorruption(error)) this.#options.onTrouble({ kind: "corrupt", detail: messageOf(error) });
+      throw error;
+    }
+  }
+
+  #tell(stream: string, { changed, old, compared }: Taken, nowMs: number): void {
+    const { counts, onChanges, onTrouble } = this.#options;
+    counts.applied += changed.length;
+    counts.old += old;
     const newest = changed.at(-1);
-    if (newest !== undefined) counts.lastLagMs = Math.max(0, world.wallMs() - newest.event.published_ms);
-    const changes = changed.map(({ table, event }) =>
-      ({ table, key: event.key, row: event.row }) as RowChange
-    );
+    if (newest !== undefined) counts.lastLagMs = Math.max(0, nowMs - newest.event.published_ms);
+    const changes: RowChange[] = [];
+    for (const { table, event } of changed) {
+      if (table === "publishers") this.#verifier.forget(event.key);
+      changes.push({ table, key: event.key, row: event.row } as RowChange);
+    }
     if (changes.length > 0) onChanges(changes);
+    for (const each of compared) {
+      counts.digests++;
+      if (each.differences.length === 0) continue;
+      counts.digestMismatches++;
+      onTrouble({ kind: "digest", stream, compared: each });
+    }
   }
 
   /**
-   * A stream that no longer reaches back to our position, or that was emptied, is read again from its start and counted:
-   * versions make the repetition harmless.
+   * A stream that no longer reaches back to our position, or that was emptied: what was lost with it only another
+   * generation can know. Until that one takes over, this one reads the stream again from its start: versions make the
+   * repetition harmless.
    */
   async #checkGaps(session: StreamSession): Promise<void> {
-    const { counts, log } = this.#options;
+    const { counts, log, store, world, onTrouble } = this.#options;
     for (const [stream, position] of this.#positions) {
       if (!isGap(position, await session.info(stream))) continue;
+      this.#take(() => {
+        store.restart(stream, world.wallMs());
+        return NOTHING_TAKEN;
+      });
       // A stream that does not exist (any more) is a gap once, not at each look.
       this.#positions.set(stream, START);
+      this.#furthest.set(stream, START);
       counts.gaps++;
-      log.warn({ stream, position }, "gap in a state stream; reading it again from its start");
+      log.warn({ stream, position }, "gap in a state stream");
+      onTrouble({ kind: "gap", stream, position });
     }
   }
 }
+
+function nextReadCount(found: readonly StreamEntries[]): number {
+  let bytes = 0, entries = 0;
+  for (const each of found) {
+    entries += each.entries.length;
+    for (const { fields } of each.entries) for (const field of fields) bytes += field.length;
+  }
+  if (entries === 0) return READ_COUNT_MAX;
+  return Math.max(READ_COUNT_MIN, Math.min(READ_COUNT_MAX, Math.floor(READ_BYTES / (bytes / entries + 1))));
+}
+
+const NOTHING_TAKEN: Taken = { changed: [], old: 0, compared: [], rewound: new Map() };

@@ -56,6 +56,7 @@ describe("judgeBatch()", () => {
     ["wrong_stream", hostname, "ams"],
     ["wrong_stream", host, "fra"],
     ["oversize", { ...hostname, row: { ...hostname.row, x: "é".repeat(40_000) } }],
+    ["oversize", `[${"[".repeat(100_000)}${"]".repeat(100_000)}]`],
   ];
   for (const [reason, event, stream] of bad) {
     test(`quarantines ${reason}: ${JSON.stringify(event).slice(0, 60)} on ${stream ?? "global"}`, () => {

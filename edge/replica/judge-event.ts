@@ -7,7 +7,9 @@ import {
   StateEvent,
 } from "../../control/contract/events.ts";
 import { keyOf, ownerMayWrite, type RowOf, type TableName, TABLES } from "../../control/contract/rows.ts";
+import { knownEvent, knownMachine } from "./known-shapes.ts";
 import type { ValidEvent } from "./replica-store.ts";
+import type { SignatureFault } from "./verify-entry.ts";
 
 export type Judgement =
   | { readonly verdict: "apply"; readonly valid: ValidEvent; readonly unknownColumns: number }
@@ -28,13 +30,20 @@ export type QuarantineReason =
   | "wrong_owner"
   | "invalid_row"
   | "wrong_key"
-  | "wrong_stream";
+  | "wrong_stream"
+  /** Of a digest. */
+  | "invalid_digest"
+  /** Of a whole entry (verify-entry.ts). */
+  | SignatureFault;
 
 const quarantine = (reason: QuarantineReason, detail: string): Judgement => ({
   verdict: "quarantine",
   reason,
   detail,
 });
+
+/** Rows of the contract are less than half as deep. */
+const DEPTH_MAX = 32;
 
 /** Each of a batch's events; a batch that is not one is judged as a whole. */
 export function judgeBatch(payload: string, stream: string, owner: string): Judged[] {
@@ -53,17 +62,38 @@ export function judgeBatch(payload: string, stream: string, owner: string): Judg
   if (events.length > BATCH_EVENTS_MAX) {
     return whole(quarantine("oversize", `a batch of more than ${BATCH_EVENTS_MAX} events`));
   }
-  const mayBeOversize = payload.length > EVENT_BYTES_MAX / 4;
   return events.map((event) => {
-    const json = mayBeOversize ? JSON.stringify(event) : "";
+    const atMost = bytesMax(event);
+    // To make the text of such a thing takes seconds, or the stack.
+    if (atMost === Infinity) {
+      const judgement = quarantine("oversize", `nested more than ${DEPTH_MAX} deep`);
+      return { json: "", judgement };
+    }
+    if (atMost <= EVENT_BYTES_MAX) {
+      const judgement = judgeEvent(event, stream, owner);
+      return { json: judgement.verdict === "quarantine" ? JSON.stringify(event) : "", judgement };
+    }
+    const json = JSON.stringify(event);
     const judgement = json.length > EVENT_BYTES_MAX || Buffer.byteLength(json) > EVENT_BYTES_MAX
       ? quarantine("oversize", `more than ${EVENT_BYTES_MAX} bytes`)
       : judgeEvent(event, stream, owner);
-    return {
-      json: judgement.verdict === "quarantine" && json === "" ? JSON.stringify(event) : json,
-      judgement,
-    };
+    return { json, judgement };
   });
+}
+
+/** As many bytes as its text can have, and often fewer: to make the text costs three times as much as this. */
+function bytesMax(value: unknown, depth = 0): number {
+  if (typeof value === "string") return 6 * value.length + 2;
+  if (typeof value !== "object" || value === null) return 25;
+  if (depth > DEPTH_MAX) return Infinity;
+  let bytes = 2;
+  if (Array.isArray(value)) { for (const each of value) bytes += 1 + bytesMax(each, depth + 1); }
+  else {
+    for (const name in value) {
+      bytes += 6 * name.length + 4 + bytesMax((value as Record<string, unknown>)[name], depth + 1);
+    }
+  }
+  return bytes;
 }
 
 /**
@@ -73,9 +103,12 @@ export function judgeBatch(payload: string, stream: string, owner: string): Judg
 export function judgeEvent(raw: unknown, stream: string, owner: string): Judgement {
   const schema = typeof raw === "object" && raw !== null ? (raw as { schema?: unknown }).schema : undefined;
   if (schema !== EVENT_SCHEMA) return quarantine("unknown_schema", `schema ${JSON.stringify(schema)}`);
-  const parsed = StateEvent.safeParse(raw);
-  if (!parsed.success) return quarantine("invalid_event", firstIssue(parsed.error));
-  const event = parsed.data;
+  let event = knownEvent(raw);
+  if (event === null) {
+    const parsed = StateEvent.safeParse(raw);
+    if (!parsed.success) return quarantine("invalid_event", firstIssue(parsed.error));
+    event = parsed.data;
+  }
   if (event.owner !== owner) return quarantine("wrong_owner", `${owner} speaks for ${event.owner}`);
   if (!Object.hasOwn(TABLES, event.table)) return { verdict: "skip", table: event.table };
   const table = event.table as TableName;
@@ -87,7 +120,10 @@ export function judgeEvent(raw: unknown, stream: string, owner: string): Judgeme
     return quarantine("wrong_stream", `${table} does not travel on ${stream}`);
   }
   if (event.row === null) return { verdict: "apply", valid: { table, event }, unknownColumns: 0 };
-  const row = TABLES[table].row.safeParse(event.row);
+  const known = table === "machines" ? knownMachine(event.row) : null;
+  const row = known === null
+    ? TABLES[table].row.safeParse(event.row)
+    : { success: true as const, data: known };
   if (!row.success) return quarantine("invalid_row", firstIssue(row.error));
   const key = keyOf(table, row.data as RowOf<TableName>);
   if (key !== event.key) return quarantine("wrong_key", `the row's key is ${key}, the event's ${event.key}`);
@@ -95,12 +131,9 @@ export function judgeEvent(raw: unknown, stream: string, owner: string): Judgeme
   if (region !== undefined && region !== stream) {
     return quarantine("wrong_stream", `the row's region is ${region}, the stream's ${stream}`);
   }
-  const unknownColumns = Object.keys(event.row).length - Object.keys(row.data).length;
-  return {
-    verdict: "apply",
-    valid: { table, event: { ...event, row: row.data } },
-    unknownColumns: Math.max(0, unknownColumns),
-  };
+  const unknownColumns = known === null ? Object.keys(event.row).length - Object.keys(row.data).length : 0;
+  event.row = row.data;
+  return { verdict: "apply", valid: { table, event }, unknownColumns: Math.max(0, unknownColumns) };
 }
 
 function firstIssue(error: { issues: readonly { path: readonly PropertyKey[]; message: string }[] }): string {

@@ -14,8 +14,6 @@ export const LISTEN_WAIT_MS_MAX = 30_000;
 
 export interface SnapshotServiceOptions {
   readonly rows: EdgeRows & { readonly from: "redis" };
-  /** How long the replica keeps its tombstones. @default TOMBSTONE_AGE_MS_MAX */
-  readonly tombstoneAgeMsMax?: number;
   readonly fork: () => BuilderProcess;
   readonly log: Logger;
   readonly nowMs: () => number;
@@ -52,7 +50,7 @@ export class SnapshotService {
     this.#keeper = new SnapshotKeeper({
       ...{ replicaFile: rows.replica_file, folder: this.#folder, intervalMs },
       ...{ fork, log, nowMs, wallMs, random },
-      ...(options.tombstoneAgeMsMax === undefined ? {} : { tombstoneAgeMsMax: options.tombstoneAgeMsMax }),
+      ...(rows.tombstones_kept_s === undefined ? {} : { tombstoneAgeMsMax: rows.tombstones_kept_s * 1_000 }),
     });
   }
 

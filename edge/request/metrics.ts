@@ -9,16 +9,24 @@ import type { PolicyCounts } from "../policy/policy-counts.ts";
 import type { Exchange } from "./exchange.ts";
 import { bucketOf, family, Histogram, type Sample } from "./histogram.ts";
 
+export interface ReplicaSample {
+  readonly rows: number;
+  readonly quarantined: number;
+  readonly staleMs: number;
+  readonly gaps: number;
+  readonly connected: boolean;
+  readonly restarts: Readonly<Record<string, number>>;
+  readonly stale: boolean;
+  readonly lagMs: number;
+  readonly behindMs: number;
+  readonly incidents: number;
+  readonly bootstraps: number;
+  readonly digestsDiffering: number;
+}
+
 export interface MetricSources {
   connections(): number;
-  replica(): {
-    rows: number;
-    quarantined: number;
-    staleMs: number;
-    gaps: number;
-    connected: boolean;
-    restarts: Readonly<Record<string, number>>;
-  };
+  replica(): ReplicaSample;
   logLinesDropped(): number;
   readonly policies: PolicyCounts;
 }
@@ -155,6 +163,36 @@ export class Metrics {
         const { restarts } = sources.replica();
         return Object.entries(restarts).map(([reason, value]) => ({ labels: { reason }, value }));
       },
+    );
+    gauge(
+      "godwit_replica_stale",
+      "1 while what is here is older than configured.",
+      () => sources.replica().stale ? 1 : 0,
+    );
+    gauge(
+      "godwit_replica_lag_ms",
+      "From the owner's commit to the replica, of the newest row.",
+      () => sources.replica().lagMs,
+    );
+    gauge(
+      "godwit_replica_behind_ms",
+      "Since the replica had taken all that there was.",
+      () => sources.replica().behindMs,
+    );
+    gauge(
+      "godwit_replica_incidents",
+      "Times that the replica found itself wrong.",
+      () => sources.replica().incidents,
+    );
+    gauge(
+      "godwit_replica_bootstraps",
+      "Generations that took over.",
+      () => sources.replica().bootstraps,
+    );
+    gauge(
+      "godwit_replica_digests_differing",
+      "Owners whose newest digest differs from what is here.",
+      () => sources.replica().digestsDiffering,
     );
   }
 

@@ -34,6 +34,24 @@ export interface RowSourceStatus {
   readonly gaps: number;
   /** Times that its replicator was replaced, by reason; absent where it has none. */
   readonly restarts?: Readonly<Record<string, number>>;
+  /** What it has is older than configured; absent where it cannot be. */
+  readonly stale?: boolean;
+  /** Of a replica of the state streams, for metrics. */
+  readonly replica?: ReplicaFigures;
   /** What else the source knows of itself, for `/replica`. */
   readonly details: Record<string, unknown>;
+}
+
+export interface ReplicaFigures {
+  /** Times since its process began that it found itself wrong. */
+  readonly incidents: number;
+  /** Generations that took over. */
+  readonly bootstraps: number;
+  /** Owners whose newest digest differs from what is here. */
+  readonly digests_differing: number;
+  /** Since it had taken all that there was. */
+  readonly behind_ms: number | null;
+  /** From the owner's commit to being here, of the newest row. */
+  readonly lag_ms: number | null;
+  readonly stale_after_ms: number;
 }

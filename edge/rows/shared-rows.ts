@@ -118,10 +118,17 @@ export class SharedRows implements RowSource {
   status(): RowSourceStatus {
     const silentMs = this.#options.nowMs() - this.#heardMs;
     const status = this.#status;
+    const staleMs = status === null || status.stale_ms === null
+      ? null
+      : Math.round(status.stale_ms + silentMs);
+    const { replica, stale = false } = status ?? {};
     return {
       from: "redis",
       connected: (status?.connected ?? false) && silentMs < SILENCE_MS_MAX,
-      stale_ms: status === null || status.stale_ms === null ? null : Math.round(status.stale_ms + silentMs),
+      stale_ms: staleMs,
+      // A replicator that is silent cannot say so itself.
+      stale: stale || (replica !== undefined && staleMs !== null && staleMs > replica.stale_after_ms),
+      ...(replica === undefined ? {} : { replica }),
       quarantined: status?.quarantined ?? 0,
       gaps: status?.gaps ?? 0,
       ...(status?.restarts === undefined ? {} : { restarts: status.restarts }),

@@ -42,14 +42,15 @@ async function answer(supervisor: Supervisor, method: string, path: string): Pro
   const pages = await supervisor.pages(path);
   const { serving, wanted, retiring } = supervisor.counts;
   if (path === "/healthz") {
+    const workers = [...pages].map(([worker, page]) => ({ worker, ...JSON.parse(page.body) }));
+    const stale = workers.some((worker) => worker.status === "degraded");
     const status = supervisor.stopping
       ? "draining"
-      : serving === wanted
+      : serving === wanted && !stale
       ? "ok"
       : serving > 0
       ? "degraded"
       : "down";
-    const workers = [...pages].map(([worker, page]) => ({ worker, ...JSON.parse(page.body) }));
     return json(serving > 0 ? 200 : 503, { status, serving, wanted, retiring, workers });
   }
   if (path === "/metrics") {

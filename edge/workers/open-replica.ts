@@ -5,9 +5,10 @@ import type { StateStreams } from "../replica/ports.ts";
 import { redisStreams } from "../replica/redis-streams.ts";
 import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import { FolderFiles } from "../replica/replica-files.ts";
-import { REPLICA_SCHEMA } from "../replica/replica-store.ts";
+import { REPLICA_SCHEMA } from "../replica/replica-schema.ts";
 import { snapshotFolderOf } from "../replica/snapshot-folder.ts";
 import { HttpSnapshotSources } from "../replica/snapshot-sources.ts";
+import type { ReplicaTuning } from "../replica/tuning.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { ReplicatorSettings } from "./messages.ts";
@@ -41,13 +42,34 @@ export function openReplica(
     regions,
     apiPublicKey: rows.api_public_key ?? null,
     log,
+    tuning: tuningOf(rows),
     ...heard,
   });
+}
+
+function tuningOf(rows: ReplicatorSettings["rows"]): Partial<ReplicaTuning> {
+  const { stale_after_s, tombstones_kept_s, history } = rows;
+  return {
+    ...(stale_after_s === undefined ? {} : { staleAfterMs: stale_after_s * 1_000 }),
+    ...(tombstones_kept_s === undefined ? {} : { tombstonesKeptMs: tombstones_kept_s * 1_000 }),
+    ...(history === undefined
+      ? {}
+      : { history: { rowsMax: history.rows_max, keptMs: history.kept_s * 1_000 } }),
+  };
 }
 
 export function statusOf(replica: Replica): RowSourceStatus {
   const status = replica.status();
   const quarantined = Object.values(status.events_quarantined).reduce((sum, count) => sum + count, 0);
-  const { connected, stale_ms, gaps } = status;
-  return { from: "redis", connected, stale_ms, quarantined, gaps, details: { ...status } };
+  const { connected, stale_ms, stale, gaps, incidents_count, bootstraps, behind_ms, last_lag_ms, digests } =
+    status;
+  return {
+    from: "redis",
+    ...{ connected, stale_ms, stale, quarantined, gaps, details: { ...status } },
+    replica: {
+      ...{ incidents: incidents_count, bootstraps, behind_ms, lag_ms: last_lag_ms },
+      digests_differing: digests.differing,
+      stale_after_ms: status.stale_after_ms,
+    },
+  };
 }
