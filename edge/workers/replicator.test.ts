@@ -110,7 +110,11 @@ for (const runtime of ["bun", "deno"] as const) {
         await publishHost("fourth.test");
         await everywhere("fourth.test", "200");
         expect(await statuses("third.test")).toEqual(new Set(["200"]));
-        expect(JSON.parse(await admin("/replica"))).toMatchObject({ from: "redis", connected: true });
+        expect(JSON.parse(await admin("/replica"))).toMatchObject({
+          ...{ from: "redis", connected: true },
+          replicator: { restarts: { ended: 1, silent: 0, stalled: 0 } },
+        });
+        expect(await admin("/metrics")).toMatch(/godwit_replicator_restarts\{.*reason="ended".*\} 1\n/);
         expect(readFileSync(join(own, "said"), "utf8")).not.toContain(new URL(server.urlOf("edge")).password);
       } finally {
         child.kill("SIGTERM");
