@@ -1,7 +1,9 @@
 /** A hundred short seeds, the seeds that once failed, and the proof that a seed decides everything. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { openBunDatabase } from "../../runtime/sqlite-bun.ts";
 import { openNodeDatabase } from "../../runtime/sqlite-node.ts";
+import { RUNTIMES } from "../../workers/workers.fixture.ts";
 import { run, type RunOptions } from "./run.ts";
 
 const SEEDS = 100;
@@ -35,6 +37,23 @@ describe("the simulation", () => {
     for (const seed of [1, 2, 3]) hashes.add((await runOf({ seed, ticks: 3 })).hash);
     expect(hashes.size).toBe(3);
   }, 60_000);
+
+  for (const runtime of ["bun", "deno"] as const) {
+    const [program] = RUNTIMES[runtime];
+    if (program === undefined || !existsSync(program)) {
+      test.skip(`skipped: there is no ${runtime} here`, () => {});
+      continue;
+    }
+    test(`a seed is the same run in a process of ${runtime}`, async () => {
+      const { hash } = await runOf({ seed: 50, ticks: SHORT_TICKS });
+      const main = new URL("main.ts", import.meta.url).pathname;
+      const argv = [...RUNTIMES[runtime], main, "50", "--ticks", String(SHORT_TICKS)];
+      const child = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+      const said = await new Response(child.stdout).text();
+      expect(await child.exited).toBe(0);
+      expect(said).toContain(`last hash ${hash}`);
+    }, 60_000);
+  }
 
   test("runs on the other binding of SQLite", async () => {
     for (const seed of [1, 2, 3]) {
