@@ -73,37 +73,32 @@ describe("worlds that once went wrong", () => {
   test(
     "an owner that looks at its stream at digests only does not see a tail that was lost before its last entry",
     async () => {
-      const world = { seed: 1, ticks: 20, faults: ["fail over"] } as const;
-      expect((await runOf({ ...world, looks: "at_digests" })).failure?.checker).toBe("acknowledged");
-      expect(await failureOf({ ...world, looks: "at_connects_too" })).toBe(null);
+      for (let seed = 1; seed <= 60; seed++) {
+        const world = { seed, ticks: 20, faults: ["fail over"] } as const;
+        if ((await runOf({ ...world, looks: "at_digests" })).failure === null) continue;
+        return expect(await failureOf({ ...world, looks: "at_connects_too" })).toBe(null);
+      }
+      throw new Error("no world shows it any more");
     },
-    60_000,
+    120_000,
   );
 
   const seeds: [what: string, seed: number, ticks: number][] = [
     ["a connection under way is closed with its process", 1221, 40],
     ["a process that ends within a transaction leaves no lock behind", 50, 12],
+    ["rows of regions that are not followed come with a snapshot, and go", 325, 25],
+    ["a digest's floor takes no row away whose newer version was trimmed from the stream", 2119, 40],
   ];
   for (const [what, seed, ticks] of seeds) {
     test(`${what} (seed ${seed})`, async () => expect(await failureOf({ seed, ticks })).toBe(null), 60_000);
   }
 });
 
-/**
- * Found in the replica that heals, before it was merged with this; one that does not heal does none of it. Whoever mends
- * one moves it up to the list above. The last one comes only by two
- * faults at once.
- */
+/** Whoever mends one moves it up to the list above. A replica that does not heal meets none of them. */
 describe("worlds that still go wrong", () => {
   const seeds: [what: string, seed: number, ticks: number, checker: string][] = [
-    ["rows of regions that are not followed come with a snapshot, and stay for ever", 325, 25, "routes"],
-    [
-      "a digest's floor takes rows away whose newer versions were trimmed from the stream",
-      2119,
-      40,
-      "withdrawal",
-    ],
-    ["the relay keeps a row that its file lost by damage and its owner by a restore", 2008, 40, "routes"],
+    // Two faults at once: neither file has it at the take-over, so nobody tells the relay that it is gone.
+    ["the relay keeps a row that its file lost by damage and its owner by a restore", 395, 25, "convergence"],
   ];
   for (const [what, seed, ticks, checker] of seeds) {
     test(`${what} (seed ${seed})`, async () => {
