@@ -65,10 +65,6 @@ export class EdgeModel {
   get isUp(): boolean {
     return this.#replica !== null;
   }
-  /** Neither up nor about to be: nobody has its files open. */
-  get isDown(): boolean {
-    return this.#life === null;
-  }
   /** The run is at its end. */
   finish(): void {
     this.#countStatus();

@@ -1,7 +1,9 @@
 /** A hundred short seeds, the seeds that once failed, and the proof that a seed decides everything. */
 import { describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { openBunDatabase } from "../../runtime/sqlite-bun.ts";
 import { openNodeDatabase } from "../../runtime/sqlite-node.ts";
+import { RUNTIMES } from "../../workers/workers.fixture.ts";
 import { run, type RunOptions } from "./run.ts";
 
 const SEEDS = 100;
@@ -36,6 +38,23 @@ describe("the simulation", () => {
     expect(hashes.size).toBe(3);
   }, 60_000);
 
+  for (const runtime of ["bun", "deno"] as const) {
+    const [program] = RUNTIMES[runtime];
+    if (program === undefined || !existsSync(program)) {
+      test.skip(`skipped: there is no ${runtime} here`, () => {});
+      continue;
+    }
+    test(`a seed is the same run in a process of ${runtime}`, async () => {
+      const { hash } = await runOf({ seed: 50, ticks: SHORT_TICKS });
+      const main = new URL("main.ts", import.meta.url).pathname;
+      const argv = [...RUNTIMES[runtime], main, "50", "--ticks", String(SHORT_TICKS)];
+      const child = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+      const said = await new Response(child.stdout).text();
+      expect(await child.exited).toBe(0);
+      expect(said).toContain(`last hash ${hash}`);
+    }, 60_000);
+  }
+
   test("runs on the other binding of SQLite", async () => {
     for (const seed of [1, 2, 3]) {
       const { failure } = await run({ seed, ticks: SHORT_TICKS, openDatabase: openNodeDatabase });
@@ -54,37 +73,32 @@ describe("worlds that once went wrong", () => {
   test(
     "an owner that looks at its stream at digests only does not see a tail that was lost before its last entry",
     async () => {
-      const world = { seed: 1, ticks: 20, faults: ["fail over"] } as const;
-      expect((await runOf({ ...world, looks: "at_digests" })).failure?.checker).toBe("acknowledged");
-      expect(await failureOf({ ...world, looks: "at_connects_too" })).toBe(null);
+      for (let seed = 1; seed <= 60; seed++) {
+        const world = { seed, ticks: 20, faults: ["fail over"] } as const;
+        if ((await runOf({ ...world, looks: "at_digests" })).failure === null) continue;
+        return expect(await failureOf({ ...world, looks: "at_connects_too" })).toBe(null);
+      }
+      throw new Error("no world shows it any more");
     },
-    60_000,
+    120_000,
   );
 
   const seeds: [what: string, seed: number, ticks: number][] = [
     ["a connection under way is closed with its process", 1221, 40],
     ["a process that ends within a transaction leaves no lock behind", 50, 12],
+    ["rows of regions that are not followed come with a snapshot, and go", 325, 25],
+    ["a digest's floor takes no row away whose newer version was trimmed from the stream", 2119, 40],
   ];
   for (const [what, seed, ticks] of seeds) {
     test(`${what} (seed ${seed})`, async () => expect(await failureOf({ seed, ticks })).toBe(null), 60_000);
   }
 });
 
-/**
- * Found in the replica that heals, before it was merged with this; one that does not heal does none of it. Whoever mends
- * one moves it up to the list above. The last one comes only by two
- * faults at once.
- */
+/** Whoever mends one moves it up to the list above. A replica that does not heal meets none of them. */
 describe("worlds that still go wrong", () => {
   const seeds: [what: string, seed: number, ticks: number, checker: string][] = [
-    ["rows of regions that are not followed come with a snapshot, and stay for ever", 325, 25, "routes"],
-    [
-      "a digest's floor takes rows away whose newer versions were trimmed from the stream",
-      2119,
-      40,
-      "withdrawal",
-    ],
-    ["the relay keeps a row that its file lost by damage and its owner by a restore", 2008, 40, "routes"],
+    // Two faults at once: neither file has it at the take-over, so nobody tells the relay that it is gone.
+    ["the relay keeps a row that its file lost by damage and its owner by a restore", 395, 25, "convergence"],
   ];
   for (const [what, seed, ticks, checker] of seeds) {
     test(`${what} (seed ${seed})`, async () => {
