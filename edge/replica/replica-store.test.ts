@@ -69,7 +69,9 @@ test("keepRegions() forgets what another replica followed, its sums and position
   }
   store.keepRegions([], 1);
   expect(keys(store, "hosts")).toEqual(["ams", "fra"]);
+  expect(store.followedMoreThan(["ams"])).toBe(true);
   store.keepRegions(["ams"], 1);
+  expect(store.followedMoreThan(["ams"])).toBe(false);
   expect(keys(store, "hosts")).toEqual(["ams"]);
   expect(keys(store, "hostnames")).toEqual(["a.test"]);
   expect([...store.positions().keys()]).toEqual([GLOBAL_STREAM, regionStream("ams")]);

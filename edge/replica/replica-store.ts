@@ -202,15 +202,18 @@ export class ReplicaStore extends StoredRows {
     this.#inTransaction(() => void this.#setPosition.run(stream, START, START), nowMs);
   }
 
+  /** Whether a stream was followed that is not any more. */
+  followedMoreThan(regions: readonly string[]): boolean {
+    const streams = new Set([GLOBAL_STREAM, ...regions.map(regionStream)]);
+    return regions.length > 0 && [...this.positions().keys()].some((name) => !streams.has(name));
+  }
+
   /**
    * What another replica followed and this one does not is forgotten: nobody would keep it up to date.
    * @param regions empty: all are followed
    */
   keepRegions(regions: readonly string[], nowMs: number): void {
-    const others = [...this.positions().keys()].filter((name) =>
-      name !== GLOBAL_STREAM && !regions.some((region) => name === regionStream(region))
-    );
-    if (regions.length === 0 || others.length === 0) return;
+    if (regions.length === 0) return;
     const followed = JSON.stringify(regions), streams = JSON.stringify(regions.map(regionStream));
     this.#inTransaction(() => {
       for (const table of TABLE_NAMES) {

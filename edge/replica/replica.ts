@@ -75,7 +75,7 @@ export class Replica {
     this.#fresh = fresh;
     this.#incidents = new IncidentLog(log, store);
     if (store !== null) {
-      store.keepRegions(options.regions, world.wallMs());
+      if (store.followedMoreThan(options.regions)) store.keepRegions(options.regions, world.wallMs());
       this.#generation = this.#generationOf(store);
     }
     if (unusable === null) return;

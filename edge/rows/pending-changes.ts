@@ -37,6 +37,11 @@ export class PendingChanges {
     return this.#size === 0 && !this.#all && !this.#takenOver;
   }
 
+  /** The file that is open is not the present one. */
+  get takenOver(): boolean {
+    return this.#takenOver;
+  }
+
   add(table: TableName, key: string): void {
     if (this.#all) return;
     let keys = this.#keys.get(table);

@@ -195,9 +195,11 @@ export class SharedRows implements RowSource {
     if (this.#reader === null) this.#open();
     // In turn, so that neither a storm nor a long reading of all keeps the other out.
     this.#pagesTurn = this.#pages !== null && !this.#pagesTurn;
-    const keys = this.#pagesTurn ? [] : this.#pending.takeKeys(this.#sliceRows);
+    // A file that was replaced says nothing any more, however many of its keys are asked for.
+    const { takenOver } = this.#pending;
+    const keys = this.#pagesTurn || takenOver ? [] : this.#pending.takeKeys(this.#sliceRows);
     if (keys.length > 0) return this.#read(keys);
-    if (this.#pages !== null) return this.#readPage();
+    if (this.#pages !== null && !takenOver) return this.#readPage();
     // No keys are left, so it is the file that may be another one, or all of it that may have changed.
     this.#reader!.close();
     this.#reader = null;
