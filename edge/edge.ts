@@ -290,6 +290,8 @@ export class Edge {
       runtime: this.#runtime,
       log: this.log,
       onChanges: (changes) => this.#apply(changes),
+      heldKeys: (table) =>
+        table === "certificates" || table === "acme_answers" ? this.tls.keys(table) : this.routes.keys(table),
       nowMs: () => performance.now(),
       random: this.random,
     });

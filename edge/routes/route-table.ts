@@ -82,6 +82,17 @@ export class RouteTable {
     return { hostnames: this.#hostnames.size, apps: this.#apps.size, machines: this.#machines.size };
   }
 
+  /** Of the rows that it holds. */
+  *keys(table: RowChange["table"]): Iterable<string> {
+    if (table === "hostnames") yield* this.#hostnames.keys();
+    else if (table === "machines") yield* this.#machines.keys();
+    else if (table === "apps") {
+      for (const { id, name } of this.#apps.values()) if (name !== null) yield id;
+    } else if (table === "hosts") {
+      for (const { id, target } of this.#hosts.values()) if (target !== null) yield id;
+    }
+  }
+
   /** @param host lower case, without port */
   find(host: string): AppRoute | null {
     const app = this.#hostnames.get(host);

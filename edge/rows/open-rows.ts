@@ -13,13 +13,15 @@ export interface RowSourceHost {
   readonly runtime: Runtime;
   readonly log: Logger;
   readonly onChanges: (changes: RowChange[]) => void;
+  /** Keys of the rows that are in memory. */
+  readonly heldKeys: (table: RowChange["table"]) => Iterable<string>;
   readonly nowMs: () => number;
   readonly random: () => number;
 }
 
 export function openRows(config: EdgeConfig, host: RowSourceHost): RowSource {
   const { rows, regions } = config;
-  const { runtime, log, onChanges, nowMs, random } = host;
+  const { runtime, log, onChanges, heldKeys, nowMs, random } = host;
   switch (rows.from) {
     case "given":
       return new GivenRows(rows.rows, onChanges);
@@ -32,6 +34,7 @@ export function openRows(config: EdgeConfig, host: RowSourceHost): RowSource {
         openDatabase: runtime.openDatabase,
         log,
         onChanges,
+        heldKeys,
         nowMs,
         random,
       });

@@ -12,7 +12,7 @@ import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { FromReplicator } from "../workers/messages.ts";
 import { type News, PendingChanges } from "./pending-changes.ts";
 import { nextSliceRows, restMs, retryMs, SLICE_ROWS_FIRST, SLICE_ROWS_MAX } from "./reading-pace.ts";
-import { ReplicaReader } from "./replica-reader.ts";
+import { ReplicaReader, ROUTED_TABLES } from "./replica-reader.ts";
 import type { RowOrigin, RowSource, RowSourceStatus } from "./row-source.ts";
 
 /** A replicator that has said nothing for so long is taken for gone. */
@@ -26,6 +26,8 @@ export interface SharedRowsOptions {
   readonly file: string;
   readonly openDatabase: OpenDatabase;
   readonly onChanges: (changes: RowChange[]) => void;
+  /** Keys of the rows that are in memory. */
+  readonly heldKeys: (table: RowChange["table"]) => Iterable<string>;
   /** All that was said has been taken in: the replicator may say what came since. */
   readonly askForMore: () => void;
   /** The file could not be read for some time; again each time that as much has passed. */
@@ -205,8 +207,23 @@ export class SharedRows implements RowSource {
     this.#reader = null;
     this.#open();
     this.#pending.take();
-    this.#pages = this.#reader!.pages(() => this.#sliceRows);
+    this.#pages = this.#everything(this.#reader!);
     return 0;
+  }
+
+  /** All of the file; then null for what is in memory and not in it, which may have been lost without a tombstone. */
+  *#everything(reader: ReplicaReader): Generator<RowChange[]> {
+    yield* reader.pages(() => this.#sliceRows);
+    for (const table of ROUTED_TABLES) {
+      let keys: string[] = [];
+      for (const key of this.#options.heldKeys(table)) {
+        keys.push(key);
+        if (keys.length < this.#sliceRows) continue;
+        yield missing(reader, table, keys);
+        keys = [];
+      }
+      yield missing(reader, table, keys);
+    }
   }
 
   #readPage(): number {
@@ -291,4 +308,8 @@ export class SharedRows implements RowSource {
       };
     });
   }
+}
+
+function missing(reader: ReplicaReader, table: RowChange["table"], keys: readonly string[]): RowChange[] {
+  return reader.read([[table, keys]]).filter(({ row }) => row === null);
 }

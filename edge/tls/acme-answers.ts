@@ -36,6 +36,12 @@ export class AcmeAnswers {
     return this.#http.size + this.#alpn.size;
   }
 
+  /** Of the rows that it holds. */
+  *keys(): Iterable<string> {
+    for (const token of this.#http.keys()) yield `http-01/${token}`;
+    for (const host of this.#alpn.keys()) yield `tls-alpn-01/${host}`;
+  }
+
   apply(changes: readonly AcmeAnswerChange[]): void {
     for (const { key, row } of changes) {
       const slash = key.indexOf("/");

@@ -63,6 +63,14 @@ export class CertificateStore {
     return { names: this.#names.size, contexts: this.#contexts.size };
   }
 
+  /** Of the rows that it holds. */
+  *keys(): Iterable<string> {
+    for (const { name, custom, acme } of this.#names.values()) {
+      if (custom !== null) yield `${name}/custom`;
+      if (acme !== null) yield `${name}/acme`;
+    }
+  }
+
   apply(changes: readonly CertificateChange[]): void {
     for (const { key, row } of changes) {
       const slash = key.lastIndexOf("/");

@@ -93,6 +93,11 @@ export class TlsFront {
     this.certificates.setDefault(chain, key);
   }
 
+  /** Of the rows that it holds. */
+  keys(table: "certificates" | "acme_answers"): Iterable<string> {
+    return table === "certificates" ? this.certificates.keys() : this.acme.keys();
+  }
+
   apply(changes: readonly RowChange[]): void {
     for (const change of changes) {
       if (change.table === "certificates") this.certificates.apply([change]);

@@ -253,10 +253,10 @@ async function start(
     if (rows.from !== "redis") throw new Error(rows.from);
     const runtime = await loadRuntime();
     const edge = await startEdge(config, runtime, log, {
-      openRows: ({ onChanges, nowMs, random }) =>
+      openRows: ({ onChanges, heldKeys, nowMs, random }) =>
         new ReplicatedRows({
           ...{ ...within, settings: { rows, regions, logLevel: "silent" } },
-          ...{ openDatabase: runtime.openDatabase, log, onChanges, nowMs, random },
+          ...{ openDatabase: runtime.openDatabase, log, onChanges, heldKeys, nowMs, random },
         }),
     });
     return () => edge.stop();

@@ -24,13 +24,13 @@ export async function runWorker(config: EdgeConfig, runtime: Runtime, log: Logge
     }
   });
   const { rows } = config;
-  const openRows = ({ onChanges, nowMs, random }: RowSourceHost) => {
+  const openRows = ({ onChanges, heldKeys, nowMs, random }: RowSourceHost) => {
     const file = (rows as { replica_file: string }).replica_file;
     const askForMore = () => tell({ type: "more" });
     const onUnreadable = () => tell({ type: "unreadable" });
     const { openDatabase } = runtime;
     return shared = new SharedRows({
-      ...{ file, openDatabase, onChanges, askForMore, onUnreadable, log, nowMs, random },
+      ...{ file, openDatabase, onChanges, heldKeys, askForMore, onUnreadable, log, nowMs, random },
     });
   };
   const edge = await startEdge({ ...config, admin: null }, runtime, log, {

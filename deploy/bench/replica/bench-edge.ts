@@ -45,6 +45,7 @@ async function open(replica_file: string, redis_url: string, probes: number): Pr
     fork: forkReplicator,
     settings: { rows: { from: "redis", redis_url, replica_file }, regions: [], logLevel: "error" },
     ...{ openDatabase, log, nowMs, random: Math.random },
+    heldKeys: (name) => table.keys(name),
     onChanges(changes) {
       table.apply(changes);
       const now = sharedNowMs();

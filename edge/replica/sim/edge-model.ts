@@ -179,12 +179,12 @@ export class EdgeModel {
     for (const change of changes) this.#route(change);
   }
 
-  /** As the relay does after a take-over (edge/rows): what is neither there nor deleted there stays as it was. */
+  /** As the relay does after a take-over (edge/rows/shared-rows.ts): what is not there is forgotten. */
   #readAgain(): void {
-    for (const [name, { row }] of this.disk.observe(readView) ?? []) {
-      if (row === null) this.routed.delete(name);
-      else this.routed.set(name, row);
-    }
+    const view = this.disk.observe(readView);
+    if (view === null) return;
+    this.routed.clear();
+    for (const [name, { row }] of view) if (row !== null) this.routed.set(name, row);
   }
 
   #route({ table, key, row }: RowChange): void {
