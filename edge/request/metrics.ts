@@ -157,7 +157,7 @@ export class Metrics {
     family(
       this.registry,
       "counter",
-      "godwit_replicator_restarts",
+      "godwit_replica_restarts",
       "Replicators that were replaced, by reason.",
       () => {
         const { restarts } = sources.replica();

@@ -21,7 +21,7 @@ test("a replicator that hangs is replaced, and no request waits for it", async (
     await edge.routesNews();
     expect(await edge.replicator(hung)).not.toBe(hung);
     expect(await edge.restarts()).toMatchObject({ silent: 1, ended: 0, stalled: 0 });
-    expect(await edge.metrics()).toContain('godwit_replicator_restarts{reason="silent"} 1');
+    expect(await edge.metrics()).toContain('godwit_replica_restarts{reason="silent"} 1');
   });
 }, MS_MAX);
 

@@ -114,7 +114,7 @@ for (const runtime of ["bun", "deno"] as const) {
           ...{ from: "redis", connected: true },
           replicator: { restarts: { ended: 1, silent: 0, stalled: 0 } },
         });
-        expect(await admin("/metrics")).toMatch(/godwit_replicator_restarts\{.*reason="ended".*\} 1\n/);
+        expect(await admin("/metrics")).toMatch(/godwit_replica_restarts\{.*reason="ended".*\} 1\n/);
         expect(readFileSync(join(own, "said"), "utf8")).not.toContain(new URL(server.urlOf("edge")).password);
       } finally {
         child.kill("SIGTERM");
