@@ -19,13 +19,14 @@ test("replicateOptions() makes a replicator's settings of a command line", async
   writeFileSync(password, "s3cret/with:signs@\n", { mode: 0o600 });
   const options = await optionsOf(
     `--redis redis://edge@127.0.0.1:6379/0 --redis-password-file ${password} --file ${folder}/r.sqlite ` +
-      "--regions ams,fra --snapshots-from http://10.0.0.1:9000,https://b.test --admin [::1]:9100 --json",
+      "--regions ams,fra --snapshots-from http://10.0.0.1:9000,https://b.test --admin [::1]:9100 --json --snapshots-listen 127.0.0.1:9200",
   );
   expect(options?.settings.regions).toEqual(["ams", "fra"]);
   const { rows } = options!.settings;
   expect(decodeURIComponent(new URL(rows.redis_url).password)).toBe("s3cret/with:signs@");
   expect(new URL(rows.redis_url).username).toBe("edge");
   expect(rows.snapshots_from).toEqual(["http://10.0.0.1:9000", "https://b.test"]);
+  expect(rows.snapshots_listen).toEqual({ address: "127.0.0.1", port: 9_200 });
   expect(rows.api_public_key).toBeUndefined();
   expect(options?.admin).toEqual({ address: "::1", port: 9_100 });
   expect(options?.json).toBe(true);

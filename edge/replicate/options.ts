@@ -21,7 +21,8 @@ export const REPLICA_USAGE = `A replicator alone: follows the state streams of a
   --regions a,b                regions followed in detail (default: all that have a stream)
   --api-public-key KEY         entries must be signed by it, or by whom it vouches for (default: none is looked at)
   --snapshots-from URL,…       who serves snapshots to begin from
-  --snapshot-token-file FILE   the bearer token for those; mode 0600
+  --snapshots-listen ADDRESS:PORT   build snapshots and serve them here
+  --snapshot-token-file FILE   the bearer token for both; mode 0600
   --admin ADDRESS:PORT|/PATH   /replica, /healthz, /metrics: loopback, or a unix socket that its owner may open
   --json                       one JSON object a line on standard output instead of words
   --log-level LEVEL            of the log on standard error (default info)
@@ -37,6 +38,7 @@ const OPTIONS = {
   regions: { type: "string" },
   "api-public-key": { type: "string" },
   "snapshots-from": { type: "string" },
+  "snapshots-listen": { type: "string" },
   "snapshot-token-file": { type: "string" },
   admin: { type: "string" },
   json: { type: "boolean" },
@@ -85,6 +87,7 @@ export async function replicateOptions(argv: readonly string[]): Promise<Replica
     api_public_key: values["api-public-key"],
     snapshots_from: values["snapshots-from"]?.split(","),
     snapshot_token_file: values["snapshot-token-file"],
+    snapshots_listen: listenPlace(values["snapshots-listen"]),
   });
   if (!rows.success || rows.data.from !== "redis") throw invalid(issueOf(rows.error));
   const regions = RegionCode.array().max(64).safeParse(values.regions?.split(",") ?? []);
@@ -124,6 +127,13 @@ async function readPassword(file: string): Promise<string> {
   } catch (error) {
     throw unusable(messageOf(error), error);
   }
+}
+
+function listenPlace(text: string | undefined): AddressPort | undefined {
+  if (text === undefined) return undefined;
+  const at = readAddressPort(text);
+  if (at === null) throw invalid(`--snapshots-listen ${text} is not ADDRESS:PORT`);
+  return at;
 }
 
 function adminPlace(text: string): AdminPlace {

@@ -43,11 +43,11 @@ for (const runtime of ["bun", "deno"] as const) {
       const url = new URL(server.urlOf("edge"));
       writeFileSync(passwordFile, url.password, { mode: 0o600 });
       url.password = "";
-      const start = (name: string, admin: string) =>
+      const start = (name: string, admin: string, ...more: string[]) =>
         Bun.spawn([
           ...RUNTIMES[runtime],
           ...[program, "replica", "--redis", url.href, "--redis-password-file", passwordFile],
-          ...["--file", file, "--admin", admin, "--json"],
+          ...["--file", file, "--admin", admin, "--json", ...more],
         ], {
           stdin: "ignore",
           stdout: Bun.file(join(own, name)),
@@ -85,12 +85,15 @@ for (const runtime of ["bun", "deno"] as const) {
 
       // Another reads on from there, on a port this time.
       await redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(hostnameEvent("d.test")));
-      const port = await freePort();
-      const second = start("second", `127.0.0.1:${port}`);
+      const [port, snapshotsPort] = [await freePort(), await freePort()];
+      const second = start("second", `127.0.0.1:${port}`, `--snapshots-listen=127.0.0.1:${snapshotsPort}`);
       try {
         await caughtUp("second");
         const replica = await (await fetch(`http://127.0.0.1:${port}/replica`)).json();
         expect(replica).toMatchObject({ events_applied: 1, tables: { hostnames: { rows: 4 } } });
+        const listed = () => fetch(`http://127.0.0.1:${snapshotsPort}/replica/snapshots`);
+        await until(() => listed().then(({ ok }) => ok, () => false));
+        expect(await (await listed()).json()).toEqual({ snapshots: [] });
       } finally {
         second.kill("SIGTERM");
       }

@@ -1,9 +1,12 @@
 /**
  * A replicator alone (`edge/main.ts replica`): the same replica as an edge's, with nobody who routes by it. For machines
- * that read the file themselves, for trying a fleet's Redis out, and for measurements.
+ * that read the file themselves, for serving snapshots to others, for trying a fleet's Redis out, and for measurements.
  */
 import process from "node:process";
 import type { Logger } from "pino";
+import { pause } from "../replica/pause.ts";
+import { SnapshotService } from "../replica/snapshot-service.ts";
+import { forkSnapshotBuilder } from "../workers/child-process.ts";
 import { openReplica, statusOf } from "../workers/open-replica.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
@@ -18,9 +21,17 @@ export async function replicate(
   const startedMs = performance.now();
   const say = (event: Record<string, unknown>, words: string) =>
     console.log(json ? JSON.stringify(event) : words);
-  const replica = openReplica(settings, runtime.openDatabase, log, { onChanges() {} });
+  const snapshots = SnapshotService.of({
+    ...{ rows: settings.rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
+    ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
+  });
+  const onChanges = (changes: readonly unknown[]) => snapshots?.changed(changes.length);
+  const replica = openReplica(settings, runtime.openDatabase, log, { onChanges });
   let isCaughtUp = false;
-  const status = () => statusOf(replica);
+  const status = () => {
+    const { details, ...figures } = statusOf(replica);
+    return { ...figures, details: { ...details, snapshots: snapshots?.status() ?? null } };
+  };
   let listener: AdminListener | null = null;
   try {
     if (admin !== null) listener = await listenReplicaAdmin(admin, { status, caughtUp: () => isCaughtUp });
@@ -40,6 +51,7 @@ export async function replicate(
   const { host } = new URL(settings.rows.redis_url);
   let caughtUp = replica.caughtUp();
   replica.start();
+  snapshots?.start();
   const untilCaughtUp = async () => {
     // It says so where the streams could not be read, too.
     for (;;) {
@@ -49,6 +61,7 @@ export async function replicate(
       caughtUp = replica.caughtUp();
     }
     isCaughtUp = true;
+    snapshots?.caughtUp();
     const ms = Math.round(performance.now() - startedMs);
     const rows = rowsOf(replica.status().tables);
     say(
@@ -60,7 +73,7 @@ export async function replicate(
   say({ event: "started", pid: process.pid, admin_port: listener?.port ?? null }, `following ${host}`);
   await ended.promise;
   await listener?.stop();
-  await replica.stop();
+  await Promise.all([replica.stop(), snapshots?.stop()]);
   say({ event: "stopped" }, "stopped");
 }
 
