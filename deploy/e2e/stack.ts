@@ -51,7 +51,8 @@ export class Stack {
 
   constructor(home = mkdtempSync(join(tmpdir(), "godwit-e2e-"))) {
     this.home = home;
-    this.#portBase = 20_000 + Math.floor(Math.random() * 1_000) * 20;
+    // Below 32,768, where Linux begins to give ports to outgoing connections.
+    this.#portBase = 20_000 + Math.floor(Math.random() * 600) * 20;
   }
 
   get answer(): UpAnswer {
