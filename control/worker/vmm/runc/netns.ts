@@ -25,15 +25,23 @@ export async function makeNetns(name: string, spec: VmSpec): Promise<void> {
   if (spec.link === null) return;
   const inside = spec.runConfig.network?.interface ?? "eth0";
   const peer = `${spec.link.name}p`;
+  const isInside = async () => {
+    const links = await hostCommand(["ip", "-netns", name, "-oneline", "link", "show"], { purpose });
+    return new RegExp(`^\\d+: ${inside}@`, "m").test(links);
+  };
   if (existsSync(`/sys/class/net/${peer}`)) {
     // The alias remembers its name on the host, to which removeNetns() gives it back.
     const move = ["netns", name, "name", inside, "address", spec.link.mac, "alias", peer];
-    await hostCommand(["ip", "link", "set", "dev", peer, ...move], { purpose });
-    return;
+    try {
+      return void await hostCommand(["ip", "link", "set", "dev", peer, ...move], { purpose });
+    } catch (error) {
+      // An agent that was killed leaves its last `ip` running, which may have moved it since we looked.
+      if (await isInside()) return;
+      throw error;
+    }
   }
   // A start that was cut off may have moved it already.
-  const links = await hostCommand(["ip", "-netns", name, "-oneline", "link", "show"], { purpose });
-  if (new RegExp(`^\\d+: ${inside}@`, "m").test(links)) return;
+  if (await isInside()) return;
   throw new GodwitError(
     "vmm.link_missing",
     `Cannot start machine ${spec.machineId}: there is no link ${peer}`,
