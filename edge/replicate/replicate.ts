@@ -4,10 +4,7 @@
  */
 import process from "node:process";
 import type { Logger } from "pino";
-import { pause } from "../replica/pause.ts";
-import { SnapshotService } from "../replica/snapshot-service.ts";
-import { forkSnapshotBuilder } from "../workers/child-process.ts";
-import { openReplica, statusOf } from "../workers/open-replica.ts";
+import { openReplica, openSnapshots, statusOf } from "../workers/open-replica.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
 import type { ReplicateOptions } from "./options.ts";
@@ -21,17 +18,11 @@ export async function replicate(
   const startedMs = performance.now();
   const say = (event: Record<string, unknown>, words: string) =>
     console.log(json ? JSON.stringify(event) : words);
-  const snapshots = SnapshotService.of({
-    ...{ rows: settings.rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
-    ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
-  });
+  const snapshots = openSnapshots(settings.rows, log);
   const onChanges = (changes: readonly unknown[]) => snapshots?.changed(changes.length);
   const replica = openReplica(settings, runtime.openDatabase, log, { onChanges });
   let isCaughtUp = false;
-  const status = () => {
-    const { details, ...figures } = statusOf(replica);
-    return { ...figures, details: { ...details, snapshots: snapshots?.status() ?? null } };
-  };
+  const status = () => statusOf(replica, snapshots);
   let listener: AdminListener | null = null;
   try {
     if (admin !== null) listener = await listenReplicaAdmin(admin, { status, caughtUp: () => isCaughtUp });

@@ -7,10 +7,12 @@ import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import { FolderFiles } from "../replica/replica-files.ts";
 import { REPLICA_SCHEMA } from "../replica/replica-schema.ts";
 import { snapshotFolderOf } from "../replica/snapshot-folder.ts";
+import { SnapshotService } from "../replica/snapshot-service.ts";
 import { HttpSnapshotSources } from "../replica/snapshot-sources.ts";
 import type { ReplicaTuning } from "../replica/tuning.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
+import { forkSnapshotBuilder } from "./child-process.ts";
 import type { ReplicatorSettings } from "./messages.ts";
 
 /** @param around may see all that is asked of Redis */
@@ -58,14 +60,29 @@ function tuningOf(rows: ReplicatorSettings["rows"]): Partial<ReplicaTuning> {
   };
 }
 
-export function statusOf(replica: Replica): RowSourceStatus {
+/** @returns null where the settings have no listener for them */
+export function openSnapshots(rows: ReplicatorSettings["rows"], log: Logger): SnapshotService | null {
+  return SnapshotService.of({
+    ...{ rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
+    ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
+  });
+}
+
+export function statusOf(replica: Replica, snapshots: SnapshotService | null): RowSourceStatus {
   const status = replica.status();
   const quarantined = Object.values(status.events_quarantined).reduce((sum, count) => sum + count, 0);
   const { connected, stale_ms, stale, gaps, incidents_count, bootstraps, behind_ms, last_lag_ms, digests } =
     status;
   return {
     from: "redis",
-    ...{ connected, stale_ms, stale, quarantined, gaps, details: { ...status } },
+    ...{
+      connected,
+      stale_ms,
+      stale,
+      quarantined,
+      gaps,
+      details: { ...status, snapshots: snapshots?.status() ?? null },
+    },
     replica: {
       ...{ incidents: incidents_count, bootstraps, behind_ms, lag_ms: last_lag_ms },
       digests_differing: digests.differing,

@@ -1,16 +1,13 @@
 /** The replicator's process: follows the state streams into the replica's file, and names what has changed. */
 import { existsSync } from "node:fs";
 import type { Logger } from "pino";
-import { pause } from "../replica/pause.ts";
 import type { StateStreams } from "../replica/ports.ts";
-import { SnapshotService } from "../replica/snapshot-service.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { forkSnapshotBuilder } from "./child-process.ts";
 import { CountedStreams } from "./counted-streams.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
-import { openReplica, statusOf } from "./open-replica.ts";
+import { openReplica, openSnapshots, statusOf } from "./open-replica.ts";
 
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 
@@ -23,10 +20,7 @@ export async function runReplicator(
 ): Promise<void> {
   const tell = (message: FromReplicator) => void process.send?.(message);
   const feed = new NewsFeed((news) => tell({ type: "news", news }));
-  const snapshots = SnapshotService.of({
-    ...{ rows: settings.rows, fork: forkSnapshotBuilder, log, random: Math.random, pause },
-    ...{ nowMs: () => performance.now(), wallMs: () => Date.now() },
-  });
+  const snapshots = openSnapshots(settings.rows, log);
   let streams: CountedStreams | null = null;
   const around = (inner: StateStreams) => streams = new CountedStreams(inner);
   const heard = {
@@ -49,12 +43,11 @@ export async function runReplicator(
   });
   process.once("disconnect", () => end(1));
   const heartbeat = () => {
-    const status = statusOf(replica);
-    const details = { ...status.details, snapshots: snapshots?.status() ?? null };
+    const status = statusOf(replica, snapshots);
     const { connected } = status;
     const progress = streams?.progress ?? { answered: 0, taken: 0 };
     const beat = { progress, connected, newsHeld: feed.held };
-    tell({ type: "heartbeat", status: { ...status, details }, beat });
+    tell({ type: "heartbeat", status, beat });
   };
   const timer = setInterval(() => {
     if (existsSync(settings.rows.replica_file)) return heartbeat();
