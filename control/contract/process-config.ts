@@ -112,7 +112,7 @@ export const EdgeRows = z.discriminatedUnion("from", [
     snapshots_from: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(64).optional(),
     /** Mode 0600: the bearer token by which snapshots are fetched, and served where `snapshots_listen` is not loopback. */
     snapshot_token_file: Path.optional(),
-    /** Where this replica's own snapshots are served (edge/replica/SNAPSHOTS.md). None: none is built. */
+    /** Where this replica's own snapshots are served (edge/snapshot/README.md). None: none is built. */
     snapshots_listen: z.object({ address: z.string(), port: Port }).optional(),
     /** How old the newest snapshot gets at most, in seconds, while anything changes. @default 3600 */
     snapshot_interval_s: z.number().int().min(60).max(604_800).optional(),

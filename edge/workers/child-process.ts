@@ -2,7 +2,7 @@
 import { fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import type { BuilderProcess } from "../replica/snapshot-keeper.ts";
+import type { BuilderProcess } from "../snapshot/keeper.ts";
 import {
   type FromReplicator,
   type FromWorker,
@@ -23,7 +23,7 @@ export interface ChildProcess<To, From> {
 export type WorkerProcess = ChildProcess<ToWorker, FromWorker>;
 export type ReplicatorProcess = ChildProcess<ToReplicator, FromReplicator>;
 
-const BUILDER_PROGRAM = fileURLToPath(new URL("../replica/snapshot-build-main.ts", import.meta.url).href);
+const BUILDER_PROGRAM = fileURLToPath(new URL("../snapshot/build-main.ts", import.meta.url).href);
 const REPLICATOR_PROGRAM = fileURLToPath(new URL("./replicator-main.ts", import.meta.url).href);
 
 /** The edge's own program, once more. */

@@ -7,8 +7,8 @@ import type { EdgeRows } from "../../control/contract/process-config.ts";
 import { freePort } from "../../deploy/servers/child.ts";
 import { startOwnRedis } from "../../deploy/servers/testbed.ts";
 import { until } from "../edge.fixture.ts";
-import { anySnapshot, cleanedUp, cleanUp, newFolder } from "../replica/snapshot.fixture.ts";
-import { SnapshotFolder, snapshotFolderOf } from "../replica/snapshot-folder.ts";
+import { anySnapshot, cleanedUp, cleanUp, newFolder } from "../snapshot/snapshot.fixture.ts";
+import { SnapshotFolder, snapshotFolderOf } from "../snapshot/folder.ts";
 import { forkReplicator } from "./child-process.ts";
 
 afterEach(cleanUp);

@@ -1,6 +1,6 @@
 /**
  * Snapshots between edges: a copy of one's database, with its positions, that another may begin from. The real builder
- * and the real downloads are tested over real sockets (`../snapshot-*.test.ts`); here their results meet the rest of
+ * and the real downloads are tested over real sockets (`edge/snapshot/*.test.ts`); here their results meet the rest of
  * the world, late, broken off and old.
  */
 import { createHash } from "node:crypto";

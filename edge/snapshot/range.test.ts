@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { rangeOf } from "./snapshot-range.ts";
+import { rangeOf } from "./range.ts";
 
 const ETAG = '"abc"';
 const of = (range: string | undefined, ifRange?: string) => rangeOf(range, ifRange, ETAG, 100);

@@ -6,9 +6,9 @@ import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import type { ChildProcess } from "../workers/child-process.ts";
-import { TOMBSTONE_AGE_MS_MAX } from "./snapshot-build.ts";
-import type { SnapshotFolder } from "./snapshot-folder.ts";
-import { nextBuildMs, type ScheduleState } from "./snapshot-schedule.ts";
+import { TOMBSTONE_AGE_MS_MAX } from "./build.ts";
+import type { SnapshotFolder } from "./folder.ts";
+import { nextBuildMs, type ScheduleState } from "./schedule.ts";
 
 /** A builder that takes longer is ended. */
 export const BUILD_MS_MAX = 900_000;

@@ -6,7 +6,7 @@ import { RUNTIMES } from "../workers/workers.fixture.ts";
 import { cleanUp, newFolder, readReplica, ReplicaWriter, rowsAt } from "./snapshot.fixture.ts";
 
 afterEach(cleanUp);
-const program = new URL("./snapshot-trip.fixture.ts", import.meta.url).pathname;
+const program = new URL("./trip.fixture.ts", import.meta.url).pathname;
 
 for (const runtime of ["bun", "deno"] as const) {
   if (!existsSync(RUNTIMES[runtime][0]!)) {

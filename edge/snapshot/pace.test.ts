@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { SharedPace } from "./snapshot-pace.ts";
+import { SharedPace } from "./pace.ts";
 
 test("SharedPace spreads what several take over the time that it needs", () => {
   const pace = new SharedPace(1_000, 0);

@@ -8,8 +8,8 @@ import { pino } from "pino";
 import { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import { openBunDatabase } from "../runtime/sqlite-bun.ts";
 import type { OpenDatabase, SqlDatabase } from "../runtime/sqlite-port.ts";
-import { FolderFiles } from "./replica-files.ts";
-import { SnapshotFolder } from "./snapshot-folder.ts";
+import { FolderFiles } from "../replica/replica-files.ts";
+import { SnapshotFolder } from "./folder.ts";
 
 const cleanups: (() => Promise<unknown> | unknown)[] = [];
 export function cleanedUp(cleanup: () => Promise<unknown> | unknown): void {

@@ -13,8 +13,8 @@ import {
   listeningLog,
   newFolder,
 } from "./snapshot.fixture.ts";
-import { SnapshotServer, type SnapshotServerLimits } from "./snapshot-server.ts";
-import { bearsToken, readSnapshotToken } from "./snapshot-token.ts";
+import { SnapshotServer, type SnapshotServerLimits } from "./server.ts";
+import { bearsToken, readSnapshotToken } from "./token.ts";
 
 afterEach(cleanUp);
 const TOKEN = "t".repeat(40);

@@ -3,8 +3,8 @@ import { constants, setPriority } from "node:os";
 import process from "node:process";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import { loadRuntime } from "../runtime/runtime.ts";
-import { buildSnapshot } from "./snapshot-build.ts";
-import type { FromBuilder, ToBuilder } from "./snapshot-keeper.ts";
+import { buildSnapshot } from "./build.ts";
+import type { FromBuilder, ToBuilder } from "./keeper.ts";
 
 // Signals of the terminal reach every process of its group; the edge is the one that answers them.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});

@@ -2,11 +2,11 @@
 import type { Logger } from "pino";
 import { messageOf } from "../../control/contract/errors.ts";
 import type { EdgeRows } from "../../control/contract/process-config.ts";
-import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
-import { type BuilderProcess, SnapshotKeeper } from "./snapshot-keeper.ts";
-import { INTERVAL_MS_DEFAULT } from "./snapshot-schedule.ts";
-import { SnapshotServer } from "./snapshot-server.ts";
-import { readSnapshotToken } from "./snapshot-token.ts";
+import { SnapshotFolder, snapshotFolderOf } from "./folder.ts";
+import { type BuilderProcess, SnapshotKeeper } from "./keeper.ts";
+import { INTERVAL_MS_DEFAULT } from "./schedule.ts";
+import { SnapshotServer } from "./server.ts";
+import { readSnapshotToken } from "./token.ts";
 
 /** An address that is taken is tried again: the replicator before this one may still have it. */
 export const LISTEN_WAIT_MS_MIN = 500;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { closedPort, until } from "../edge.fixture.ts";
-import type { SnapshotOffer } from "./ports.ts";
+import type { SnapshotOffer } from "../replica/ports.ts";
 import {
   type AnySnapshot,
   anySnapshot,
@@ -18,15 +18,15 @@ import {
   newFolder,
   smallDisk,
 } from "./snapshot.fixture.ts";
-import type { DownloadLimits } from "./snapshot-download.ts";
-import { SnapshotServer } from "./snapshot-server.ts";
+import type { DownloadLimits } from "./download.ts";
+import { SnapshotServer } from "./server.ts";
 import {
   HttpSnapshotSources,
   LIST_BYTES_MAX,
   LIST_MS_MAX,
   newestFirst,
   type SnapshotSourcesOptions,
-} from "./snapshot-sources.ts";
+} from "./sources.ts";
 
 afterEach(cleanUp);
 const TOKEN = "t".repeat(40);

@@ -9,11 +9,11 @@ import type { AddressInfo, Socket } from "node:net";
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
-import { pause } from "./pause.ts";
-import type { SnapshotFolder } from "./snapshot-folder.ts";
-import { SharedPace } from "./snapshot-pace.ts";
-import { type ByteRange, rangeOf } from "./snapshot-range.ts";
-import { bearsToken } from "./snapshot-token.ts";
+import { pause } from "../replica/pause.ts";
+import type { SnapshotFolder } from "./folder.ts";
+import { SharedPace } from "./pace.ts";
+import { type ByteRange, rangeOf } from "./range.ts";
+import { bearsToken } from "./token.ts";
 
 export const SNAPSHOTS_PATH = "/replica/snapshots";
 

@@ -9,7 +9,7 @@ import { pipeline } from "node:stream/promises";
 import { constants, createZstdDecompress } from "node:zlib";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
-import { isFull } from "./full-disk.ts";
+import { isFull } from "../replica/full-disk.ts";
 
 /** 8 MiB of window, as RFC 8878 section 3.1.1.1.2 recommends to support; decompression never takes more memory. */
 const WINDOW_LOG_MAX = 23;

@@ -1,12 +1,12 @@
 /**
  * Brings a snapshot's bytes into a file, from wherever they were broken off, by an earlier process too: the file's length is
  * where to go on (RFC 9110 section 14, If-Range). Several sources may have the same one; a try that fails goes on at the next.
- * What has come is looked at when it is whole (snapshot-unpack.ts), so a source can cost time and no more.
+ * What has come is looked at when it is whole (unpack.ts), so a source can cost time and no more.
  */
 import { type FileHandle, open as openFile } from "node:fs/promises";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
-import { isFull } from "./full-disk.ts";
+import { isFull } from "../replica/full-disk.ts";
 
 export interface DownloadLimits {
   /** Until a source has answered. */

@@ -1,7 +1,7 @@
 /**
  * A replica's snapshots on disk, in `FILE.snapshots/`: `ID.zst` is one, `ID.json` its manifest. The manifest comes last and
  * goes first, so that what has one is whole. Everything else in there is unfinished: `build-*` of a builder, `part-*` of a
- * download (snapshot-download.ts).
+ * download (download.ts).
  */
 import {
   closeSync,
@@ -17,7 +17,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { SnapshotManifest } from "../../control/contract/snapshots.ts";
-import { nodeFiles } from "./file-system.ts";
+import { nodeFiles } from "../replica/file-system.ts";
 
 /** The newest so many stay. Two, so that a download that began before the last was built finds its own to the end. */
 export const SNAPSHOTS_KEPT = 2;

@@ -6,7 +6,7 @@ import {
   INTERVAL_MS_DEFAULT,
   nextBuildMs,
   type ScheduleState,
-} from "./snapshot-schedule.ts";
+} from "./schedule.ts";
 
 const HOUR = 3_600_000;
 const state: ScheduleState = {

@@ -2,7 +2,7 @@ import { afterEach, expect, test } from "bun:test";
 import { existsSync, readdirSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { anySnapshot, cleanUp, folderWith, newFolder } from "./snapshot.fixture.ts";
-import { SnapshotFolder } from "./snapshot-folder.ts";
+import { SnapshotFolder } from "./folder.ts";
 
 afterEach(cleanUp);
 const three = () => [1, 2, 3].map((created_ms) => anySnapshot(1_000, { created_ms }));

@@ -8,7 +8,7 @@ import { until } from "../edge.fixture.ts";
 import { openBunDatabase } from "../runtime/sqlite-bun.ts";
 import { openNodeDatabase } from "../runtime/sqlite-node.ts";
 import { forkSnapshotBuilder } from "../workers/child-process.ts";
-import { FolderFiles } from "./replica-files.ts";
+import { FolderFiles } from "../replica/replica-files.ts";
 import {
   cleanedUp,
   cleanUp,
@@ -19,10 +19,10 @@ import {
   rowsAt,
   smallDisk,
 } from "./snapshot.fixture.ts";
-import { buildSnapshot, type SnapshotBuild, TOMBSTONE_AGE_MS_MAX } from "./snapshot-build.ts";
-import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
-import { FIRST_MS_MIN, RETRY_MS_MIN } from "./snapshot-schedule.ts";
-import { type BuilderProcess, SnapshotKeeper } from "./snapshot-keeper.ts";
+import { buildSnapshot, type SnapshotBuild, TOMBSTONE_AGE_MS_MAX } from "./build.ts";
+import { SnapshotFolder, snapshotFolderOf } from "./folder.ts";
+import { FIRST_MS_MIN, RETRY_MS_MIN } from "./schedule.ts";
+import { type BuilderProcess, SnapshotKeeper } from "./keeper.ts";
 
 afterEach(cleanUp);
 const newFile = () => join(newFolder(), "replica #1?.sqlite");
@@ -233,7 +233,7 @@ test("a builder that is killed leaves what was there, and the next one tidies up
 test("a builder that hangs is ended, and one that is killed by stop() too", async () => {
   const file = newFile();
   new ReplicaWriter(file);
-  const hung = new URL("./snapshot-hung.fixture.ts", import.meta.url).pathname;
+  const hung = new URL("./hung.fixture.ts", import.meta.url).pathname;
   const { keeper } = keeperOf(file, () => forkSnapshotBuilder(hung), 300);
   await keeper.build();
   expect(keeper.status().last_error).toContain("SIGKILL");

@@ -4,11 +4,11 @@ import process from "node:process";
 import { pino } from "pino";
 import { loadRuntime } from "../runtime/runtime.ts";
 import { forkSnapshotBuilder } from "../workers/child-process.ts";
-import { pause } from "./pause.ts";
-import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
-import { SnapshotKeeper } from "./snapshot-keeper.ts";
-import { SnapshotServer } from "./snapshot-server.ts";
-import { HttpSnapshotSources } from "./snapshot-sources.ts";
+import { pause } from "../replica/pause.ts";
+import { SnapshotFolder, snapshotFolderOf } from "./folder.ts";
+import { SnapshotKeeper } from "./keeper.ts";
+import { SnapshotServer } from "./server.ts";
+import { HttpSnapshotSources } from "./sources.ts";
 
 const [file, path, token] = process.argv.slice(2) as [string, string, string];
 const { openDatabase, name } = await loadRuntime();

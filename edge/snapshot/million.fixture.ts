@@ -1,6 +1,6 @@
 /**
- * Measures snapshots of 1,000,000 machines over 100,000 apps, by hand: `bun edge/replica/snapshot-million.fixture.ts`.
- * SNAPSHOTS.md has what came of it.
+ * Measures snapshots of 1,000,000 machines over 100,000 apps, by hand: `bun edge/snapshot/million.fixture.ts`.
+ * README.md has what came of it.
  */
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -61,7 +61,7 @@ try {
   database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
   const [next, token] = [join(folder, "next"), "t".repeat(32)];
   writeFileSync(`${next}.token`, token, { mode: 0o600 });
-  const program = new URL("./snapshot-trip.fixture.ts", import.meta.url).pathname;
+  const program = new URL("./trip.fixture.ts", import.meta.url).pathname;
   const child = Bun.spawn([process.execPath, program, file, next, token], {
     stdout: "pipe",
     stderr: "inherit",

@@ -12,10 +12,10 @@ import { constants, createZstdCompress } from "node:zlib";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import { SNAPSHOT_BYTES_MAX, SnapshotManifest } from "../../control/contract/snapshots.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
-import { nodeFiles } from "./file-system.ts";
-import { isFull } from "./full-disk.ts";
-import { copyState } from "./snapshot-copy.ts";
-import { SnapshotFolder, snapshotFolderOf } from "./snapshot-folder.ts";
+import { nodeFiles } from "../replica/file-system.ts";
+import { isFull } from "../replica/full-disk.ts";
+import { copyState } from "./copy.ts";
+import { SnapshotFolder, snapshotFolderOf } from "./folder.ts";
 
 /** Events may come again, and late, but hardly later than this: an older tombstone has nobody left to refuse. */
 export const TOMBSTONE_AGE_MS_MAX = 24 * 3_600_000;

@@ -8,18 +8,18 @@ import { dirname, join } from "node:path";
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import { SnapshotList, type SnapshotManifest } from "../../control/contract/snapshots.ts";
-import { nodeFiles } from "./file-system.ts";
-import { isFull } from "./full-disk.ts";
-import type { SnapshotOffer, SnapshotSources } from "./ports.ts";
+import { nodeFiles } from "../replica/file-system.ts";
+import { isFull } from "../replica/full-disk.ts";
+import type { SnapshotOffer, SnapshotSources } from "../replica/ports.ts";
 import {
   DOWNLOAD_LIMITS,
   type DownloadLimits,
   downloadSnapshot,
   snapshotUrl,
   unreachable,
-} from "./snapshot-download.ts";
-import { readSnapshotToken } from "./snapshot-token.ts";
-import { noRoom, unpackSnapshot } from "./snapshot-unpack.ts";
+} from "./download.ts";
+import { readSnapshotToken } from "./token.ts";
+import { noRoom, unpackSnapshot } from "./unpack.ts";
 
 /** A source that has not listed its snapshots by then has none. */
 export const LIST_MS_MAX = 3_000;
