@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { freePort, newPassword } from "../../deploy/servers/child.ts";
@@ -54,13 +54,17 @@ afterAll(async () => {
   await server.stop();
 });
 
-async function startPublisher(sweepIntervalMs = 60_000): Promise<void> {
+async function startPublisher(
+  sweepIntervalMs = 60_000,
+  onFailure: () => void = () => {},
+): Promise<Publisher> {
   const redis = connectRedis(server.urlOf("api"));
   // Where Redis is away now, the connection comes by itself later.
   await redis.connect().catch(() => {});
-  const publisher = new Publisher({ store, redis, key: null, log: () => {}, sweepIntervalMs });
+  const publisher = new Publisher({ store, redis, key: null, log: () => {}, onFailure, sweepIntervalMs });
   await publisher.start();
   publishers.push({ publisher, redis });
+  return publisher;
 }
 
 async function events(): Promise<StateEvent[]> {
@@ -150,6 +154,28 @@ describe("Publisher", () => {
     await untilEmpty();
     const rows = replica(await events());
     for (const id of ids) expect(rows.has(`apps/${id}`)).toBe(true);
+  }, 30_000);
+
+  test("sits its wait after a failure out: commits meanwhile begin nothing", async () => {
+    const failed = Promise.withResolvers<void>();
+    const publisher = await startPublisher(100, failed.resolve);
+    await server.stop();
+    try {
+      await createApp("waits-once");
+      await failed.promise;
+      const waits = spyOn(Promise, "withResolvers");
+      for (let i = 0; i < 10; i++) {
+        publisher.wake();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      const begun = waits.mock.calls.length;
+      waits.mockRestore();
+      // The end of the wait itself may be among them; ten are one at each commit.
+      expect(begun).toBeLessThan(10);
+    } finally {
+      server = await startRedis(redisOptions);
+    }
+    await untilEmpty();
   }, 30_000);
 
   test("two publishers and many writers of one row end with the row's last state", async () => {

@@ -7,6 +7,7 @@
  * At each tick, and on each new connection before anything is appended, it looks whether the stream still holds all
  * (`must-republish.ts`) and makes up for it; and whether a digest is due. README.md has the whole.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { messageOf } from "../contract/errors.ts";
 import { DIGEST_INTERVAL_MS, GLOBAL_STREAM } from "../contract/events.ts";
@@ -52,7 +53,7 @@ export class Publisher {
   readonly #digestIntervalMs: number;
   readonly #ended = Promise.withResolvers<void>();
   #wake = Promise.withResolvers<void>();
-  #stopping = false;
+  readonly #stopping = new AbortController();
   #unlisten: (() => Promise<void>) | null = null;
   #knowsHistory = false;
   #republishing = false;
@@ -78,7 +79,7 @@ export class Publisher {
 
   /** Waits for the batch under way. */
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#stopping.abort();
     this.wake();
     await this.#ended.promise;
     this.#watch.close();
@@ -87,11 +88,12 @@ export class Publisher {
   }
 
   async #run(): Promise<void> {
+    const { signal } = this.#stopping;
     let failures = 0;
-    while (!this.#stopping) {
+    while (!signal.aborted) {
       const woken = this.#wake.promise;
       try {
-        while (!this.#stopping && await this.#work());
+        while (!signal.aborted && await this.#work());
         if (failures > 0) this.#options.log("info", "publisher: publishes again");
         failures = 0;
         const tickMs = Math.max(1, this.#nextTickMs - performance.now());
@@ -102,17 +104,10 @@ export class Publisher {
         this.#knowsHistory = false;
         this.#options.onFailure?.();
         if (failures === 1) this.#options.log("warn", `publisher: cannot publish: ${messageOf(error)}`);
-        await orTimeout(this.#stopped(), backoffMs(failures, Math.random()));
+        // Only a stop cuts this short: notifications go on while Redis is away.
+        await delay(backoffMs(failures, Math.random()), undefined, { signal }).catch(() => {});
       }
       this.#wake = Promise.withResolvers<void>();
-    }
-  }
-
-  /** Only a stop cuts a wait after a failure short: notifications go on while Redis is away. */
-  async #stopped(): Promise<void> {
-    while (!this.#stopping) {
-      await this.#wake.promise;
-      if (!this.#stopping) this.#wake = Promise.withResolvers<void>();
     }
   }
 
