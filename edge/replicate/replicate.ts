@@ -5,6 +5,7 @@
 import process from "node:process";
 import type { Logger } from "pino";
 import { openReplica, openSnapshots, statusOf } from "../workers/open-replica.ts";
+import { untilCaughtUp } from "../workers/until-caught-up.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
 import type { ReplicateOptions } from "./options.ts";
@@ -40,17 +41,7 @@ export async function replicate(
   // A terminal that is closed is no reason to end, and a log to open anew there is none.
   process.on("SIGHUP", () => {});
   const { host } = new URL(settings.rows.redis_url);
-  let caughtUp = replica.caughtUp();
-  replica.start();
-  snapshots?.start();
-  const untilCaughtUp = async () => {
-    // It says so where the streams could not be read, too.
-    for (;;) {
-      await caughtUp;
-      await new Promise((resolve) => setImmediate(resolve));
-      if (replica.status().connected) break;
-      caughtUp = replica.caughtUp();
-    }
+  void untilCaughtUp(replica).then(() => {
     isCaughtUp = true;
     snapshots?.caughtUp();
     const ms = Math.round(performance.now() - startedMs);
@@ -59,8 +50,9 @@ export async function replicate(
       { event: "caught_up", rows, ms, streams: replica.status().streams },
       `${settings.rows.replica_file} has caught up with ${host}: ${rows} rows after ${ms} ms`,
     );
-  };
-  void untilCaughtUp();
+  });
+  replica.start();
+  snapshots?.start();
   say({ event: "started", pid: process.pid, admin_port: listener?.port ?? null }, `following ${host}`);
   await ended.promise;
   await listener?.stop();

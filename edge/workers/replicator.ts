@@ -8,6 +8,7 @@ import { CountedStreams } from "./counted-streams.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
 import { openReplica, openSnapshots, statusOf } from "./open-replica.ts";
+import { untilCaughtUp } from "./until-caught-up.ts";
 
 export const HEARTBEAT_INTERVAL_MS = 1_000;
 
@@ -56,17 +57,10 @@ export async function runReplicator(
     clearInterval(timer);
     end(1);
   }, HEARTBEAT_INTERVAL_MS);
-  let caughtUp = replica.caughtUp();
+  const caughtUp = untilCaughtUp(replica, heartbeat);
   replica.start();
   snapshots?.start();
-  // It says that it has caught up where the streams could not be read too; then the file may lack what they have.
-  for (;;) {
-    await caughtUp;
-    await new Promise((resolve) => setImmediate(resolve));
-    heartbeat();
-    if (replica.status().connected) break;
-    caughtUp = replica.caughtUp();
-  }
+  await caughtUp;
   tell({ type: "caught_up" });
   snapshots?.caughtUp();
 }
