@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { pino } from "pino";
 import { GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { startedMachine } from "../control/contract/machine-row.fixture.ts";
 import { rawBatch } from "../control/contract/stream-entry.fixture.ts";
 import { type MachineRow, type TableName, TABLES } from "../control/contract/rows.ts";
 import { EdgeConfig, type EdgeListener, type EdgeTls } from "../control/contract/process-config.ts";
@@ -107,25 +108,13 @@ export async function startTestEdge(
   };
   const machine: TestEdge["machine"] = async (name, target, fields = {}) => {
     const id = fields.id ?? idOf(`m${name}`, 14);
-    const row: MachineRow = {
+    const row = startedMachine(target, {
       id,
       app_id: idOf(name),
       host_id: HOST_ID,
       region: REGION,
-      release_id: idOf("release"),
-      state: "started",
-      cordoned: false,
-      address4: "127.0.0.1",
-      address6: null,
-      services: [{
-        protocol: "tcp",
-        internal_port: target,
-        ports: [{ port: 80, handlers: ["http"], force_https: false }],
-        concurrency: { type: "requests", soft_limit: 20, hard_limit: null },
-      }],
-      started_at_ms: 1,
       ...fields,
-    };
+    });
     await publish("machines", `${row.host_id}/${id}`, row, {
       owner: `worker:${row.host_id}`,
       stream: regionStream(row.region),

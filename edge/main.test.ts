@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
 import { GLOBAL_STREAM, regionStream } from "../control/contract/events.ts";
+import { startedMachine } from "../control/contract/machine-row.fixture.ts";
 import { rawBatch } from "../control/contract/stream-entry.fixture.ts";
 import { freePort } from "../deploy/servers/child.ts";
 import { startOwnRedis } from "../deploy/servers/testbed.ts";
@@ -44,21 +45,8 @@ test("edge process routes, and on SIGTERM finishes what runs, refuses what is ne
       published_ms: 1,
     });
   const app_id = idOf("main");
-  const services = [{ internal_port: upstream.port, ports: [{ port: 80 }] }];
   const id = idOf("m", 14);
-  const machine = {
-    id,
-    app_id,
-    host_id: HOST_ID,
-    region: "ams",
-    release_id: app_id,
-    state: "started",
-    cordoned: false,
-    address4: "127.0.0.1",
-    address6: null,
-    services,
-    started_at_ms: 1,
-  };
+  const machine = startedMachine(upstream.port!, { id, app_id, host_id: HOST_ID });
   await redis.xadd(
     GLOBAL_STREAM,
     "*",

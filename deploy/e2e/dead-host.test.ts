@@ -6,6 +6,7 @@
 import { afterAll, expect, test } from "bun:test";
 import { pino } from "pino";
 import { Fleet } from "../../control/membership/fleet.fixture.ts";
+import { machineChange } from "../../control/contract/machine-row.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { startEdge } from "../../edge/edge.ts";
 import { idOf, until } from "../../edge/edge.fixture.ts";
@@ -62,28 +63,7 @@ test(
     ends.push(() => edge.stop(200));
     edge.routes.apply([{ table: "hostnames", key: "a.test", row: { hostname: "a.test", app_id: APP } }]);
     for (const [host, { port }] of Object.entries(machines)) {
-      edge.routes.apply([{
-        table: "machines",
-        key: `${host}/${idOf(host, 14)}`,
-        row: {
-          id: idOf(host, 14),
-          app_id: APP,
-          host_id: host,
-          region: "ams",
-          release_id: idOf("release"),
-          state: "started",
-          cordoned: false,
-          address4: "127.0.0.1",
-          address6: null,
-          services: [{
-            protocol: "tcp",
-            internal_port: port,
-            ports: [{ port: 80, handlers: ["http"], force_https: false }],
-            concurrency: { type: "requests", soft_limit: 1_000, hard_limit: null },
-          }],
-          started_at_ms: 1,
-        },
-      }]);
+      edge.routes.apply([machineChange(port, { id: idOf(host, 14), app_id: APP, host_id: host })]);
     }
     const get = async (waitMsMax: number) => {
       try {

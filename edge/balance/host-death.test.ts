@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
+import { machineChange } from "../../control/contract/machine-row.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { type Edge, startEdge } from "../edge.ts";
 import { idOf, until } from "../edge.fixture.ts";
@@ -54,28 +55,7 @@ beforeEach(async () => {
 
 function row(host: string, state: "started" | "stopped" = "started"): void {
   const port = servers[HOSTS.indexOf(host)]!.port!;
-  edge.routes.apply([{
-    table: "machines",
-    key: `${host}/${idOf(host, 14)}`,
-    row: {
-      id: idOf(host, 14),
-      app_id: APP,
-      host_id: host,
-      region: "ams",
-      release_id: idOf("release"),
-      state,
-      cordoned: false,
-      address4: "127.0.0.1",
-      address6: null,
-      services: [{
-        protocol: "tcp",
-        internal_port: port,
-        ports: [{ port: 80, handlers: ["http"], force_https: false }],
-        concurrency: { type: "requests", soft_limit: 20, hard_limit: null },
-      }],
-      started_at_ms: 1,
-    },
-  }]);
+  edge.routes.apply([machineChange(port, { id: idOf(host, 14), app_id: APP, host_id: host, state })]);
 }
 async function reached(requests = 60): Promise<string[]> {
   const hosts = new Set<string>();

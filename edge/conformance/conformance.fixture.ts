@@ -6,6 +6,8 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Services } from "../../control/contract/machine.ts";
+import { startedMachine } from "../../control/contract/machine-row.fixture.ts";
 import { freePort } from "../../deploy/servers/child.ts";
 import { idOf, RawClient, until } from "../edge.fixture.ts";
 import { RUNTIMES } from "../workers/workers.fixture.ts";
@@ -159,15 +161,14 @@ export class EdgeProcess {
   async app(name: string, port: number): Promise<void> {
     const app_id = idOf(`app${this.#apps++}`);
     const ports = [this.port, this.tlsPort].map((port) => ({ port }));
-    const machine = {
-      ...{ id: idOf(`m${this.#apps}`, 14), app_id, host_id: "host-1", region: "ams", release_id: app_id },
-      ...{ state: "started", cordoned: false, address4: "127.0.0.1", address6: null, started_at_ms: 1 },
-      services: [{
+    const machine = startedMachine(port, {
+      ...{ id: idOf(`m${this.#apps}`, 14), app_id, host_id: "host-1" },
+      services: Services.parse([{
         internal_port: port,
         ports,
         concurrency: { type: "requests", soft_limit: 50, hard_limit: null },
-      }],
-    };
+      }]),
+    });
     this.write(
       { table: "apps", row: { id: app_id, name, org_id: idOf("org"), org_slug: "org", services: [] } },
       { table: "machines", row: machine },

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
+import { machineChange } from "../../control/contract/machine-row.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { type Edge, type EdgeOptions, startEdge } from "../edge.ts";
 import { closedPort, idOf, until } from "../edge.fixture.ts";
@@ -89,30 +90,16 @@ async function edge(hostId: string | null, options: EdgeOptions = {}): Promise<E
 }
 
 function machine(host: string, port: number, hard: number | null, fields: object = {}): RowChange {
-  const id = machineId(host);
-  return {
-    table: "machines",
-    key: `${host}/${id}`,
-    row: {
-      id,
-      app_id: APP,
-      host_id: host,
-      region: "ams",
-      release_id: idOf("release"),
-      state: "started",
-      cordoned: false,
-      address4: "127.0.0.1",
-      address6: null,
-      services: [{
-        protocol: "tcp",
-        internal_port: port,
-        ports: [{ port: 80, handlers: ["http"], force_https: false }],
-        concurrency: { type: "requests", soft_limit: 2, hard_limit: hard },
-      }],
-      started_at_ms: 1,
-      ...fields,
-    },
-  };
+  return machineChange(port, {
+    ...{ id: machineId(host), app_id: APP, host_id: host },
+    services: [{
+      protocol: "tcp",
+      internal_port: port,
+      ports: [{ port: 80, handlers: ["http"], force_https: false }],
+      concurrency: { type: "requests", soft_limit: 2, hard_limit: hard },
+    }],
+    ...fields,
+  });
 }
 const host = (id: string, of: Edge): RowChange => ({
   table: "hosts",

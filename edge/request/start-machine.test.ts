@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import type { Service } from "../../control/contract/machine.ts";
+import { machineChange } from "../../control/contract/machine-row.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { EdgeMachine } from "../../control/contract/worker-edge-api.ts";
 import { type Edge, startEdge } from "../edge.ts";
@@ -118,30 +119,22 @@ beforeEach(() => {
 function tell(
   id: string,
   state: "starting" | "started" | "stopped" | "stopping" | "suspended" | null,
-  change: Partial<Service> = {},
+  asks: Partial<Service> = {},
   startedAtMs = Date.now(),
 ): void {
-  const row = state === null ? null : {
-    id,
-    app_id: APP,
-    host_id: HOST,
-    region: "ams",
-    release_id: idOf("release"),
-    state,
-    cordoned: false,
-    address4: "127.0.0.1",
-    address6: null,
+  const key = `${HOST}/${id}`;
+  const change = state === null ? { table: "machines" as const, key, row: null } : machineChange(app.port!, {
+    ...{ id, app_id: APP, host_id: HOST, state, started_at_ms: startedAtMs },
     services: [{
-      protocol: "tcp" as const,
+      protocol: "tcp",
       internal_port: app.port!,
-      ports: [{ port: 80, handlers: ["http" as const], force_https: false }],
-      concurrency: { type: "requests" as const, soft_limit: 1, hard_limit: null },
-      ...change,
+      ports: [{ port: 80, handlers: ["http"], force_https: false }],
+      concurrency: { type: "requests", soft_limit: 1, hard_limit: null },
+      ...asks,
     }],
-    started_at_ms: startedAtMs,
-  };
+  });
   for (const edge of [worker, front]) {
-    edge.routes.apply([{ table: "machines", key: `${HOST}/${id}`, row }]);
+    edge.routes.apply([change]);
   }
 }
 const get = (via: Edge, path = "/") =>

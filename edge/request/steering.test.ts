@@ -1,6 +1,5 @@
 /** Where requests go on a real edge: steering fields, checks, machines that cannot be reached. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { regionStream } from "../../control/contract/events.ts";
 import { closedPort, idOf, startRawUpstream, startTestEdge, type TestEdge, until } from "../edge.fixture.ts";
 
 const ONE = idOf("one", 14), TWO = idOf("two", 14), AWAY = idOf("away", 14);
@@ -26,8 +25,7 @@ beforeAll(async () => {
   const away = { id: AWAY, region: "syd", host_id: "host-syd" };
   await t.app("steer", named("one"), { id: ONE });
   await t.machine("steer", named("two"), { id: TWO });
-  const row = { owner: "worker:host-syd", stream: regionStream("syd") };
-  await publishAway("steer", named("away"), away, row);
+  await t.machine("steer", named("away"), away);
   await until(() => t.edge.routes.find("steer.test")!.services.get(80)!.size === 3);
 });
 afterAll(async () => {
@@ -35,24 +33,6 @@ afterAll(async () => {
   for (const server of servers) await server.stop(true);
 });
 
-async function publishAway(name: string, port: number, fields: Record<string, unknown>, options: object) {
-  await t.publish("machines", `host-syd/${AWAY}`, {
-    app_id: idOf(name),
-    release_id: idOf("release"),
-    state: "started",
-    cordoned: false,
-    address4: "127.0.0.1",
-    address6: null,
-    services: [{
-      protocol: "tcp",
-      internal_port: port,
-      ports: [{ port: 80 }],
-      concurrency: { type: "requests", soft_limit: 20, hard_limit: null },
-    }],
-    started_at_ms: 1,
-    ...fields,
-  }, options);
-}
 const get = (host: string, headers: Record<string, string> = {}) =>
   fetch(`http://127.0.0.1:${t.port}/`, { headers: { host, ...headers } });
 const seen = async (headers: Record<string, string>) => await (await get("steer.test", headers)).json();

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { machineChange } from "../../control/contract/machine-row.fixture.ts";
 import type { MachineRow } from "../../control/contract/rows.ts";
 import { Waiter } from "./waiters.ts";
 import { RouteTable, type RowChange, START_GRACE_MS } from "./route-table.ts";
@@ -7,35 +8,17 @@ const APP = "a".repeat(20);
 const WALL_MS = 1_000_000;
 const table = () => new RouteTable({ region: "ams", nowMs: () => 5_000, wallMs: () => WALL_MS });
 
-function machine(
-  id: string,
-  fields: Partial<MachineRow> = {},
-): { table: "machines"; key: string; row: MachineRow } {
-  const row: MachineRow = {
-    id,
-    app_id: APP,
-    host_id: "h1",
-    region: "ams",
-    release_id: APP,
-    state: "started",
-    cordoned: false,
-    address4: "10.0.0.1",
-    address6: null,
+const machine = (id: string, fields: Partial<MachineRow> = {}) =>
+  machineChange(8080, {
+    ...{ id, app_id: APP, host_id: "h1", release_id: APP, address4: "10.0.0.1" },
     services: [{
       protocol: "tcp",
       internal_port: 8080,
-      ports: [{ port: 80, handlers: ["http"], force_https: false }, {
-        port: 443,
-        handlers: ["http"],
-        force_https: false,
-      }],
+      ports: [80, 443].map((port) => ({ port, handlers: ["http"], force_https: false })),
       concurrency: { type: "requests", soft_limit: 3, hard_limit: 7 },
     }],
-    started_at_ms: 1,
     ...fields,
-  };
-  return { table: "machines", key: `h1/${id}`, row };
-}
+  });
 const hostname = { table: "hostnames", key: "a.test", row: { hostname: "a.test", app_id: APP } } as const;
 
 describe("route table", () => {
@@ -179,10 +162,7 @@ describe("route table", () => {
   });
   test("passes over the machines of dead hosts, those that come later too, and no others", () => {
     const routes = table();
-    const on = (host: string, id: string) => {
-      const change = machine(id, { host_id: host });
-      return { ...change, key: `${host}/${id}` };
-    };
+    const on = (host: string, id: string) => machine(id, { host_id: host });
     routes.apply([hostname, on("h1", "m1"), on("h2", "m2")]);
     const dead = () =>
       routes.find("a.test")!.services.get(80)!.near.filter(({ hostDead }) => hostDead)

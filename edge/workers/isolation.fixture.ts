@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { Redis } from "ioredis";
 import { pino } from "pino";
 import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
+import { startedMachine } from "../../control/contract/machine-row.fixture.ts";
 import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
 import { newPassword } from "../../deploy/servers/child.ts";
@@ -226,11 +227,7 @@ async function ownRedis(folder: string, cleanups: (() => unknown)[]): Promise<Re
 async function publishApp(redis: Redis, port: number): Promise<void> {
   const app_id = idOf("app");
   const id = idOf("m", 14);
-  const machine = {
-    ...{ id, app_id, host_id: HOST_ID, region: "ams", release_id: app_id, state: "started" },
-    ...{ cordoned: false, address4: "127.0.0.1", address6: null, started_at_ms: 1 },
-    services: [{ internal_port: port, ports: [{ port: 80 }] }],
-  };
+  const machine = startedMachine(port, { id, app_id, host_id: HOST_ID });
   const version = { epoch: 0, seq: 1 };
   const common = { schema: 1, version, deleted: false, published_ms: Date.now() };
   const hostname = { hostname: "any.test", app_id };
