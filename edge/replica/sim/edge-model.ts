@@ -29,7 +29,8 @@ export interface EdgeOptions {
   readonly redis: FakeRedis;
   readonly disk: Disk;
   readonly faults: EdgeFaults;
-  readonly snapshots: (disk: Disk) => SnapshotSources;
+  /** @param isOver whether the process has ended: then its downloads write nothing any more */
+  readonly snapshots: (disk: Disk, isOver: () => boolean) => SnapshotSources;
   readonly regions: readonly string[];
   readonly apiPublicKey: PublisherKey | null;
   readonly log: Logger;
@@ -206,7 +207,7 @@ export class EdgeModel {
 
   #world(life: Life): ReplicaWorld {
     const { world, disk, redis, faults } = this.#options;
-    const snapshots = this.#options.snapshots(disk);
+    const snapshots = this.#options.snapshots(disk, () => life.isOver);
     return {
       streams: {
         connect: async () => {

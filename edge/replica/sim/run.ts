@@ -84,7 +84,7 @@ async function runIn(folder: string, options: RunOptions): Promise<RunReport> {
     return new EdgeModel({
       ...{ name, world, redis, regions, faults: edgeFaults },
       disk: new Disk(world, join(folder, name), openDatabase),
-      snapshots: (disk) => snapshots.sourcesFor(name, disk),
+      snapshots: (disk, isOver) => snapshots.sourcesFor(name, disk, isOver),
       apiPublicKey: publishers[0]!.key?.publicKey ?? null,
       log: pino({ level: "silent" }),
       onRows: (edge, changes) => observer.rows(edge, changes),

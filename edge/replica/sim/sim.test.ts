@@ -89,6 +89,7 @@ describe("worlds that once went wrong", () => {
     ["rows of regions that are not followed come with a snapshot, and go", 325, 25],
     // Two faults at once: neither file has it at the take-over, so nobody tells the relay that it is gone.
     ["the relay forgets a row that its file lost by damage and its owner by a restore", 395, 25],
+    ["a download ends with its process, and writes over no file of the next one", 5182, 40],
     ["a digest's floor takes no row away whose newer version was trimmed from the stream", 2119, 40],
   ];
   for (const [what, seed, ticks] of seeds) {

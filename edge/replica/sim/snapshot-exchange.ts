@@ -55,8 +55,11 @@ export class SnapshotExchange {
     this.#world.trace.sometimes("a snapshot was made");
   }
 
-  /** @param reader the edge that asks, on its own disk */
-  sourcesFor(reader: string, disk: Disk): SnapshotSources {
+  /**
+   * @param reader the edge that asks, on its own disk
+   * @param isOver whether the process that asks has ended
+   */
+  sourcesFor(reader: string, disk: Disk, isOver: () => boolean): SnapshotSources {
     return {
       list: async () => {
         await this.#world.sleep(this.#world.chance.random() * 50);
@@ -66,6 +69,8 @@ export class SnapshotExchange {
       },
       fetch: async (offer, path) => {
         await this.#world.sleep(this.#world.chance.random() * FETCH_MS_MAX);
+        // The next process may have taken that name into use meanwhile.
+        if (isOver()) return new Promise(() => {});
         const kept = this.#kept.find(({ manifest }) => manifest.id === offer.manifest.id);
         if (kept === undefined || this.#world.chance.happens(this.faults.failureRate)) {
           this.#world.trace.sometimes("a snapshot could not be fetched");
