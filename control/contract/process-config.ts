@@ -110,7 +110,7 @@ export const EdgeRows = z.discriminatedUnion("from", [
     api_public_key: PublisherKey.optional(),
     /** Base URLs of those who serve snapshots (snapshots.ts): `http://ADDRESS:PORT` of other edges' `snapshots_listen`. */
     snapshots_from: z.array(z.url({ protocol: /^https?$/ }).max(2_048)).max(64).optional(),
-    /** Mode 0600: the bearer token by which snapshots are fetched, and served where `snapshots_listen` is not loopback. */
+    /** Mode 0600: the bearer token by which snapshots are fetched and served; without one they are served on loopback alone. */
     snapshot_token_file: Path.optional(),
     /** Where this replica's own snapshots are served (edge/snapshot/README.md). None: none is built. */
     snapshots_listen: z.object({ address: z.string(), port: Port }).optional(),

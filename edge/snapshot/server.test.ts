@@ -108,7 +108,7 @@ test("it knows no other path, and no other method", async () => {
   expect([response.status, response.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
 });
 
-test("beyond loopback it asks for the token, and does not start without one", async () => {
+test("it asks for the token that it has, and does not start beyond loopback without one", async () => {
   const snapshot = anySnapshot(100);
   await expect(serve([snapshot], { address: "0.0.0.0" })).rejects.toMatchObject({
     code: "replica.snapshot_listener_open",
@@ -116,19 +116,21 @@ test("beyond loopback it asks for the token, and does not start without one", as
   await expect(serve([snapshot], { address: "127.example.com" })).rejects.toMatchObject({
     code: "replica.snapshot_listener_open",
   });
-  const { base, urlOf } = await serve([snapshot], { address: "0.0.0.0", token: TOKEN });
-  for (const url of [`${base}/replica/snapshots`, urlOf(snapshot.manifest.id), `${base}/x`]) {
-    for (const authorization of [null, "Bearer", `Bearer ${TOKEN}x`, `Basic ${TOKEN}`, "Bearer x"]) {
-      const response = await fetch(url, { headers: authorization === null ? {} : { authorization } });
-      expect(response.status).toBe(401);
-      expect(response.headers.get("www-authenticate")).toStartWith("Bearer");
-      expect(await response.text()).toContain("replica.snapshot_token_wrong");
+  for (const address of ["0.0.0.0", "127.0.0.1"]) {
+    const { base, urlOf } = await serve([snapshot], { address, token: TOKEN });
+    for (const url of [`${base}/replica/snapshots`, urlOf(snapshot.manifest.id), `${base}/x`]) {
+      for (const authorization of [null, "Bearer", `Bearer ${TOKEN}x`, `Basic ${TOKEN}`, "Bearer x"]) {
+        const response = await fetch(url, { headers: authorization === null ? {} : { authorization } });
+        expect(response.status).toBe(401);
+        expect(response.headers.get("www-authenticate")).toStartWith("Bearer");
+        expect(await response.text()).toContain("replica.snapshot_token_wrong");
+      }
     }
+    const response = await fetch(urlOf(snapshot.manifest.id), {
+      headers: { authorization: `bearer ${TOKEN}` },
+    });
+    expect((await bytesOf(response)).equals(snapshot.packed)).toBe(true);
   }
-  const response = await fetch(urlOf(snapshot.manifest.id), {
-    headers: { authorization: `bearer ${TOKEN}` },
-  });
-  expect((await bytesOf(response)).equals(snapshot.packed)).toBe(true);
 });
 
 test("a token is read from a file that nobody else may read, and compared whole", () => {

@@ -42,7 +42,7 @@ const RETRY_AFTER_S = 5;
 export interface SnapshotServerOptions {
   readonly folder: SnapshotFolder;
   readonly listen: { readonly address: string; readonly port: number };
-  /** Asked for where the listener is not loopback. */
+  /** Asked for, where there is one; a listener beyond loopback needs one. */
   readonly token: string | null;
   readonly log: Logger;
   readonly limits?: Partial<SnapshotServerLimits>;
@@ -54,7 +54,6 @@ export class SnapshotServer {
   readonly #server: Server;
   readonly #pace: SharedPace;
   readonly #stop = new AbortController();
-  readonly #asksToken: boolean;
   /** Connections that a request has come on. */
   readonly #asked = new WeakSet<Socket>();
   #downloads = 0;
@@ -66,8 +65,7 @@ export class SnapshotServer {
     this.#options = options;
     const limits = this.#limits = { ...SERVER_LIMITS, ...options.limits };
     this.#pace = new SharedPace(limits.bytesPerS);
-    this.#asksToken = !isLoopback(options.listen.address);
-    if (this.#asksToken && options.token === null) {
+    if (options.token === null && !isLoopback(options.listen.address)) {
       const { address, port } = options.listen;
       throw new GodwitError(
         "replica.snapshot_listener_open",
@@ -127,7 +125,7 @@ export class SnapshotServer {
 
   async #respond(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { folder, token } = this.#options;
-    if (this.#asksToken && !bearsToken(request.headers.authorization, token!)) {
+    if (token !== null && !bearsToken(request.headers.authorization, token)) {
       response.setHeader("www-authenticate", 'Bearer realm="godwit snapshots"');
       return this.#refuse(request, response, 401, TOKEN_WRONG);
     }
