@@ -13,16 +13,16 @@ import type { ReplicaStore, ValidEvent } from "./replica-store.ts";
 import { rowChecksum, type StoredRow } from "./row-checksum.ts";
 
 const SLICE_ROWS = 500;
+/** More than a slice, so that one read finds all where both generations have about the same. */
+const COUNTERPARTS_MAX = 2 * SLICE_ROWS;
+/** Behind every key, in the order of UTF-8. */
+const LAST_KEY = "\u{10ffff}";
 /** More rows than this are told by the take-over alone, after which readers read everything. */
 export const CHANGES_TOLD_MAX = 10_000;
 
 /** A generation that serves, whichever schema it has. */
 export interface EarlierRows {
   page(table: TableName, after: string, rowsMax: number): (StoredRow & { checksum: number })[];
-  versions(
-    table: TableName,
-    keys: readonly string[],
-  ): Map<string, Pick<StoredRow, "epoch" | "seq" | "deleted">>;
   owners(): Map<string, OwnerState>;
 }
 
@@ -71,7 +71,9 @@ async function compareTable(options: CompareOptions, table: TableName, result: C
   const { before, after, silent, publishedMsMax, wallMs, rest } = options;
   for (let cursor = "";;) {
     const rows = readable(() => before.page(table, cursor, SLICE_ROWS));
-    const there = after.versions(table, rows.map(({ key }) => key));
+    const isLast = rows.length < SLICE_ROWS;
+    const last = isLast ? LAST_KEY : rows.at(-1)!.key;
+    const there = await counterparts(options, table, rows, [cursor, last], result);
     const carried: ValidEvent[] = [];
     const gone: { key: string; owner: string }[] = [];
     for (const row of rows) {
@@ -91,19 +93,33 @@ async function compareTable(options: CompareOptions, table: TableName, result: C
     }
     if (carried.length > 0) result.carried += after.carry(carried, wallMs());
     if (gone.length > 0) after.markGone(table, gone, wallMs());
-    if (rows.length < SLICE_ROWS) break;
-    cursor = rows.at(-1)!.key;
+    if (isLast) return;
+    cursor = last;
     await rest();
   }
-  for (let cursor = "";;) {
-    const rows = after.page(table, cursor, SLICE_ROWS);
-    const there = readable(() => before.versions(table, rows.map(({ key }) => key)));
-    for (const row of rows) {
-      if (row.deleted !== 0 || there.has(row.key) || row.published_ms > publishedMsMax) continue;
-      note(result, table, row.key, null, versionText(row));
+}
+
+/** What the new generation has of these rows; and what it has between them, which the earlier one has not, is noted. */
+async function counterparts(
+  { after, publishedMsMax, rest }: CompareOptions,
+  table: TableName,
+  rows: readonly StoredRow[],
+  [first, last]: readonly [first: string, last: string],
+  result: Comparison,
+): Promise<Map<string, Versioned>> {
+  const keys = new Set(rows.map(({ key }) => key));
+  const there = new Map<string, Versioned>();
+  for (let cursor = first;;) {
+    const found = after.versions(table, cursor, last, COUNTERPARTS_MAX);
+    for (const row of found) {
+      if (keys.has(row.key)) there.set(row.key, row);
+      else if (row.deleted === 0 && row.published_ms <= publishedMsMax) {
+        note(result, table, row.key, null, versionText(row));
+      }
     }
-    if (rows.length < SLICE_ROWS) return;
-    cursor = rows.at(-1)!.key;
+    if (found.length < COUNTERPARTS_MAX) return there;
+    cursor = found.at(-1)!.key;
+    // What comes meanwhile is newer, and a newer version is never overwritten.
     await rest();
   }
 }
@@ -167,12 +183,6 @@ export function rowsOfAnySchema(database: SqlDatabase): EarlierRows {
         SELECT key, owner, epoch, seq, deleted, published_ms, row FROM ${table}
         WHERE key > ? ORDER BY key LIMIT ?`).all(after, rowsMax) as unknown as StoredRow[])
         .map((row) => ({ ...row, checksum: rowChecksum(row) })),
-    versions(table, keys) {
-      const found = database.prepare(
-        `SELECT key, epoch, seq, deleted FROM ${table} WHERE key IN (SELECT value FROM json_each(?))`,
-      ).all(JSON.stringify(keys)) as unknown as StoredRow[];
-      return new Map(found.map((row) => [row.key, row]));
-    },
     owners: () => owners ??= ownersOf(database),
   };
 }

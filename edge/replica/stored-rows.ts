@@ -4,6 +4,8 @@ import { PublisherKey } from "../../control/contract/signing.ts";
 import type { SqlDatabase, SqlStatement } from "../runtime/sqlite-port.ts";
 import type { StoredRow } from "./row-checksum.ts";
 
+export type StoredVersion = Pick<StoredRow, "key" | "epoch" | "seq" | "deleted" | "published_ms">;
+
 export class StoredRows {
   readonly #database: SqlDatabase;
   readonly #pages = new Map<TableName, SqlStatement>();
@@ -21,7 +23,8 @@ export class StoredRows {
       this.#versions.set(
         table,
         database.prepare(
-          `SELECT key, epoch, seq, deleted FROM ${table} WHERE key IN (SELECT value FROM json_each(?))`,
+          `SELECT key, epoch, seq, deleted, published_ms FROM ${table}
+           WHERE key > ? AND key <= ? ORDER BY key LIMIT ?`,
         ),
       );
     }
@@ -49,13 +52,9 @@ export class StoredRows {
     return this.#pages.get(table)!.all(after, rowsMax) as unknown as (StoredRow & { checksum: number })[];
   }
 
-  /** Of rows and tombstones. */
-  versions(
-    table: TableName,
-    keys: readonly string[],
-  ): Map<string, Pick<StoredRow, "epoch" | "seq" | "deleted">> {
-    const found = this.#versions.get(table)!.all(JSON.stringify(keys)) as unknown as StoredRow[];
-    return new Map(found.map((row) => [row.key, row]));
+  /** Of rows and tombstones behind `after` and up to `last`, in the order of keys. */
+  versions(table: TableName, after: string, last: string, rowsMax: number): StoredVersion[] {
+    return this.#versions.get(table)!.all(after, last, rowsMax) as unknown as StoredVersion[];
   }
 
   /** A live one's. */
