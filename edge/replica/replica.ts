@@ -23,6 +23,7 @@ import { storeFromSnapshot } from "./prepare-store.ts";
 import { type ReplicaStatus, statusOf } from "./replica-status.ts";
 import type { RowAt } from "./row-history.ts";
 import { scrub, type ScrubResult } from "./scrub.ts";
+import { SCRUB_PASS_SHARE } from "./scrub-pace.ts";
 import { REPLICA_TUNING, type ReplicaTuning } from "./tuning.ts";
 
 export type { ReplicaStatus } from "./replica-status.ts";
@@ -258,6 +259,7 @@ export class Replica {
       const { nowMs, wallMs, pause, files } = world;
       const result = await generation.scrubWith(scrub({
         ...{ store, nowMs, wallMs, pause, signal: ending, share: scrubShare },
+        passMs: scrubIntervalMs * SCRUB_PASS_SHARE,
         open: () => files.openCurrent(),
         positions: () => follower.positions,
         mayForget: (owner, publishedMs) =>

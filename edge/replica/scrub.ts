@@ -15,12 +15,11 @@ import { isCorruption } from "./open-store.ts";
 import type { TableSum } from "./owner-sums.ts";
 import type { ReplicaStore } from "./replica-store.ts";
 import { rowChecksum, type StoredRow } from "./row-checksum.ts";
+import { SCRUB_SHARE, scrubShare } from "./scrub-pace.ts";
 
 export const SLICE_MS = 4;
 const SLICE_ROWS_MIN = 32;
 const SLICE_ROWS_MAX = 4_096;
-/** Of this process' time, while it reads. A million rows are read in 20 to 30 s by this. */
-export const SCRUB_SHARE = 0.15;
 export const FINDINGS_MAX = 50;
 
 export interface ScrubOptions {
@@ -33,8 +32,10 @@ export interface ScrubOptions {
   readonly wallMs: () => number;
   readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
   readonly signal: AbortSignal;
-  /** @default SCRUB_SHARE */
+  /** Of this process' time, at least. @default SCRUB_SHARE */
   readonly share?: number;
+  /** More of it is taken where the pass would take longer. @default as long as it takes */
+  readonly passMs?: number;
   /** Whether a tombstone of an owner is no longer needed; none are collected without it. */
   readonly mayForget?: (owner: string, publishedMs: number) => boolean;
 }
@@ -81,10 +82,15 @@ class Pass {
   readonly differences: TableDifference[] = [];
   rows = 0;
   forgotten = 0;
+  readonly #startedMs: number;
+  #busyMs = 0;
+  /** When it began, tombstones left out. */
+  #rowsAll = 0;
   #sliceRows = SLICE_ROWS_MIN;
 
   constructor(options: ScrubOptions) {
     this.#options = options;
+    this.#startedMs = options.nowMs();
   }
 
   found(what: string): void {
@@ -96,13 +102,14 @@ class Pass {
     for (const pragma of ["query_only = 1", "cache_size = -256", "busy_timeout = 1000"]) {
       database.exec(`PRAGMA ${pragma}`);
     }
+    for (const table of TABLE_NAMES) this.#rowsAll += this.#options.store.sums.rowsIn(table);
     for (const table of TABLE_NAMES) if (!await this.#runTable(database, table)) return false;
     this.#comparePositions(database);
     return true;
   }
 
   async #runTable(database: SqlDatabase, table: TableName): Promise<boolean> {
-    const { store, nowMs, pause, signal, share = SCRUB_SHARE } = this.#options;
+    const { store, nowMs, pause, signal } = this.#options;
     const page = database.prepare(`
       SELECT key, owner, epoch, seq, deleted, published_ms, row, checksum FROM ${table}
       WHERE key > ? ORDER BY key LIMIT ?`);
@@ -130,9 +137,21 @@ class Pass {
         SLICE_ROWS_MIN,
         Math.min(SLICE_ROWS_MAX, tookMs > SLICE_MS ? this.#sliceRows >> 1 : this.#sliceRows << 1),
       );
+      this.#busyMs += tookMs;
+      const share = this.#share();
       await pause(share >= 1 ? 0 : tookMs * (1 - share) / share, signal);
       if (signal.aborted) return false;
     }
+  }
+
+  #share(): number {
+    const { nowMs, share = SCRUB_SHARE, passMs } = this.#options;
+    if (passMs === undefined) return share;
+    const msLeft = this.#startedMs + passMs - nowMs();
+    return scrubShare(
+      { rowsRead: this.rows, rowsAll: this.#rowsAll, busyMs: this.#busyMs, msLeft },
+      share,
+    );
   }
 
   #read(

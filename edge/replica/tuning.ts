@@ -1,12 +1,12 @@
 /** How patient a replica is. The values are for production; tests pass shorter ones. */
 import { SILENCE_GRACE_MS } from "./judge-generation.ts";
 import { type HistoryLimits, NO_HISTORY } from "./row-history.ts";
-import { SCRUB_SHARE } from "./scrub.ts";
+import { SCRUB_SHARE } from "./scrub-pace.ts";
 
 export interface ReplicaTuning {
   /** From the start of one pass over the file to the start of the next, about. */
   readonly scrubIntervalMs: number;
-  /** Of this process' time, while a pass is under way. */
+  /** Of this process' time, while a pass is under way; more where a pass would take longer than the interval. */
   readonly scrubShare: number;
   /** How long a tombstone stays at least, and how old a snapshot may be. */
   readonly tombstonesKeptMs: number;
