@@ -13,7 +13,16 @@ const LENGTH_S = Number(process.env.GODWIT_CHAOS_S ?? 600);
 const SEED = Number(process.env.GODWIT_CHAOS_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const STEP_MS = LENGTH_S * 1_000 + 600_000;
 const HEAL_MS = 60_000;
-const VICTIMS = ["postgres", "redis", "registry", "control", "worker", "edge"] as const;
+const VICTIMS = [
+  "postgres",
+  "redis",
+  "registry",
+  "control",
+  "worker",
+  "membership",
+  "edge",
+  "snapshots",
+] as const;
 const PAUSE_MS_MAX = 3_000;
 
 const stack = new Stack();

@@ -66,7 +66,7 @@ describe("first light", () => {
     expect(argv).toContain(join(stack.home, "worker"));
     const secrets = JSON.parse(readFileSync(join(stack.home, "secrets.json"), "utf8"));
     const words = [secrets.postgres, secrets.registry, secrets.node_token, ...Object.values(secrets.redis)];
-    words.push(stack.answer.token);
+    words.push(stack.answer.token, secrets.snapshots, secrets.membership);
     for (const { argv } of processes()) {
       for (const word of words) expect(argv.join(" ").includes(word as string)).toBe(false);
     }

@@ -1,18 +1,23 @@
 /** Two stacks on one machine, without a hypervisor so that it is quick: one with the longest home path that must work. */
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SnapshotFolder, snapshotFolderOf } from "../../edge/snapshot/folder.ts";
+import { FIRST_MS_MAX } from "../../edge/snapshot/schedule.ts";
 import { freePort, newPassword } from "../servers/child.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRedis } from "../servers/redis.ts";
 import { homeAt } from "../stack/home.ts";
 import { describeLeftovers, findLeftovers } from "../stack/leftovers.ts";
+import { snapshotFilesOf } from "../stack/process-files.ts";
 import { Stack } from "./stack.ts";
 
 const STEP_MS = 300_000;
 const HOME_PATH_CHARACTERS = 120;
+const SNAPSHOT_MS = FIRST_MS_MAX + 30_000;
+const HEAL_MS = 60_000;
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-two-"));
 const longHome = join(folder, "h".repeat(HOME_PATH_CHARACTERS - folder.length - 1));
@@ -60,6 +65,29 @@ describe("two stacks on one machine", () => {
     );
     expect(lines.length).toBeGreaterThan(0);
     expect(lines[0]!.machine).toMatch(/^[0-9a-f]{14}$/);
+  }, STEP_MS);
+
+  test("an edge hears its membership agent, and begins anew from the replica beside control", async () => {
+    const { edge_admin_url } = JSON.parse(readFileSync(join(one.home, "cli.json"), "utf8"));
+    const page = async (path: string) => await (await fetch(`${edge_admin_url}${path}`)).text();
+    expect(await page("/metrics")).toContain("\ngodwit_edge_membership_connected 1\n");
+    const snapshots = snapshotFilesOf(homeAt(one.home));
+    await one.until(
+      "there is a snapshot",
+      () => Promise.resolve(new SnapshotFolder(snapshotFolderOf(snapshots.replica)).list()),
+      (list) => list.length > 0,
+      SNAPSHOT_MS,
+    );
+    for (const name of readdirSync(join(one.home, "edge"))) {
+      if (name.startsWith("replica.sqlite")) rmSync(join(one.home, "edge", name), { recursive: true });
+    }
+    await one.until(
+      "the edge begins anew",
+      async () => JSON.parse(await page("/replica")).last_bootstrap,
+      (bootstrap) => bootstrap?.from.startsWith("http://127.0.0.1:") === true,
+      HEAL_MS,
+    );
+    expect((await one.get("example")).status).toBe(200);
   }, STEP_MS);
 
   test("down of one leaves the other alone", async () => {

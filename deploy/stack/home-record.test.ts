@@ -10,6 +10,7 @@ import {
   readHomeRecord,
   secretsOf,
   writeHomeRecord,
+  writePrivately,
 } from "./home-record.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-record-"));
@@ -44,4 +45,17 @@ test("secretsOf() makes passwords once, differing from home to home", () => {
   expect(statSync(home.secretsFile).mode & 0o777).toBe(0o600);
   const all = [secrets.postgres, secrets.registry, secrets.node_token, ...Object.values(secrets.redis)];
   expect(new Set(all).size).toBe(all.length);
+});
+
+test("secretsOf() adds what an earlier version did not need, and keeps the rest", () => {
+  const home = homeAt(join(folder, "earlier"));
+  writeHomeRecord(home, newHomeRecord(new Date(0)));
+  const { snapshots: _, membership: __, ...earlier } = secretsOf(home);
+  writePrivately(home.secretsFile, earlier);
+  const secrets = secretsOf(home);
+  expect(secrets).toMatchObject(earlier);
+  expect(secretsOf(home)).toEqual(secrets);
+  const { postgres: ___, ...damaged } = earlier;
+  writePrivately(home.secretsFile, damaged);
+  expect(() => secretsOf(home)).toThrow(/generated passwords/);
 });

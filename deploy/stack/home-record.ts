@@ -37,6 +37,8 @@ export const Secrets = z.object({
   }),
   registry: z.string().min(20),
   node_token: z.string().min(32),
+  snapshots: z.string().min(32),
+  membership: z.string().min(32),
 });
 export type Secrets = z.infer<typeof Secrets>;
 
@@ -97,11 +99,14 @@ export function writeHomeRecord(home: Home, record: HomeRecord): void {
   writePrivately(home.recordFile, record);
 }
 
-/** The generated passwords; made at the first call. */
+/** The generated passwords; made at the first call, and those that an earlier version did not need at the next. */
 export function secretsOf(home: Home): Secrets {
+  const added = { snapshots: newPassword(), membership: newPassword() };
   if (existsSync(home.secretsFile)) {
-    const parsed = Secrets.safeParse(JSON.parse(readFileSync(home.secretsFile, "utf8")));
+    const kept: object = JSON.parse(readFileSync(home.secretsFile, "utf8"));
+    const parsed = Secrets.safeParse({ ...added, ...kept });
     if (!parsed.success) throw damaged(home.secretsFile, "it does not hold the generated passwords");
+    if (Object.keys(added).some((name) => !(name in kept))) writePrivately(home.secretsFile, parsed.data);
     return parsed.data;
   }
   const secrets: Secrets = {
@@ -110,6 +115,7 @@ export function secretsOf(home: Home): Secrets {
     redis: { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() },
     registry: newPassword(),
     node_token: newPassword() + newPassword(),
+    ...added,
   };
   writePrivately(home.secretsFile, secrets);
   return secrets;

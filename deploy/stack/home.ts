@@ -24,6 +24,10 @@ export interface Home {
   readonly workerSocket: string;
   /** Where the worker listens for the edge. */
   readonly edgeSocket: string;
+  /** Where the membership agent tells the edge which hosts are dead. */
+  readonly membershipSocket: string;
+  /** Where the replica beside control says how it is. */
+  readonly replicaSocket: string;
 }
 
 /** @param rootless where the run folder is below the temporary folder, because /run is root's */
@@ -44,6 +48,8 @@ export function homeAt(folder: string, rootless = process.getuid?.() !== 0): Hom
     supervisorSocket: join(runFolder, "supervisor.sock"),
     workerSocket: join(runFolder, "worker.sock"),
     edgeSocket: join(runFolder, "edge.sock"),
+    membershipSocket: join(runFolder, "membership.sock"),
+    replicaSocket: join(runFolder, "replica.sock"),
   };
 }
 

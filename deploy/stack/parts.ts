@@ -1,6 +1,7 @@
 /** The processes of a stack in the order of their start, each with how to start it and how to know that it answers. */
 import { join, resolve } from "node:path";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
+import { connect } from "node:net";
 import { type Server, startServer } from "../servers/child.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRedis } from "../servers/redis.ts";
@@ -9,9 +10,18 @@ import { REGISTRY_BYTES_MAX, registryBytes } from "../servers/registry-bound.ts"
 import type { Home } from "./home.ts";
 import type { HomeRecord, Secrets } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
-import { configFileOf, type Elsewhere } from "./process-files.ts";
+import { configFileOf, type ConfiguredPart, type Elsewhere, replicaArgv } from "./process-files.ts";
 
-export const PART_NAMES = ["postgres", "redis", "registry", "control", "worker", "edge"] as const;
+export const PART_NAMES = [
+  "postgres",
+  "redis",
+  "registry",
+  "control",
+  "worker",
+  "membership",
+  "edge",
+  "snapshots",
+] as const;
 export type PartName = (typeof PART_NAMES)[number];
 
 export interface Part {
@@ -58,13 +68,18 @@ export function stackParts({ home, record, ports, secrets, elsewhere }: StackPar
   const folder = (name: PartName) => join(home.folder, name);
   const env: Record<string, string> = {};
   for (const name of PASSED_ON) if (process.env[name] !== undefined) env[name] = process.env[name]!;
-  const own = (name: "control" | "worker" | "edge", main: string, ready: () => Promise<boolean>): Part => ({
+  const own = (
+    name: PartName,
+    main: string,
+    options: () => readonly string[],
+    ready: () => Promise<boolean>,
+  ): Part => ({
     name,
     logFile: logFile(name),
     start: (onSpawn) =>
       startServer({
         name,
-        argv: [process.execPath, join(repository, main), "--config", configFileOf(home, name)],
+        argv: [process.execPath, join(repository, main), ...options()],
         cwd: repository,
         env,
         logFile: logFile(name),
@@ -116,12 +131,37 @@ export function stackParts({ home, record, ports, secrets, elsewhere }: StackPar
         onSpawn,
       }),
   });
-  parts.push(own("control", "control/main.ts", () => answers(`http://127.0.0.1:${ports.api}/healthz`)));
+  const configured = (name: ConfiguredPart, main: string, ready: () => Promise<boolean>) =>
+    own(name, main, () => ["--config", configFileOf(home, name)], ready);
   parts.push(
-    own("worker", "control/worker/main.ts", () => answers("http://worker/v1/host", home.workerSocket)),
+    configured("control", "control/main.ts", () => answers(`http://127.0.0.1:${ports.api}/healthz`)),
+    configured(
+      "worker",
+      "control/worker/main.ts",
+      () => answers("http://worker/v1/host", home.workerSocket),
+    ),
+    configured("membership", "control/membership/main.ts", () => isListening(home.membershipSocket)),
+    configured("edge", "edge/main.ts", () => edgeAnswers(configFileOf(home, "edge"))),
+    // Last, because nobody waits for it: it has its first snapshot within a minute.
+    own(
+      "snapshots",
+      "edge/main.ts",
+      () => replicaArgv({ home, record, secrets, ports, elsewhere }),
+      () => answers("http://replica/healthz", home.replicaSocket),
+    ),
   );
-  parts.push(own("edge", "edge/main.ts", () => edgeAnswers(configFileOf(home, "edge"))));
   return parts;
+}
+
+function isListening(socket: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const client = connect(socket);
+    client.once("connect", () => {
+      client.destroy();
+      resolve(true);
+    });
+    client.once("error", () => resolve(false));
+  });
 }
 
 async function answers(url: string, unix?: string): Promise<boolean> {

@@ -13,7 +13,7 @@ function listen(port: number): Promise<Server> {
 
 describe("planPorts()", () => {
   test("is a run of ports from the base", () => {
-    expect(Object.values(planPorts(8_080))).toEqual([8_080, 8_081, 8_082, 8_083, 8_084, 8_085]);
+    expect(Object.values(planPorts(8_080))).toEqual([8_080, 8_081, 8_082, 8_083, 8_084, 8_085, 8_086, 8_087]);
   });
   test("refuses a base that leaves no room, or needs root's ports", () => {
     for (const base of [80, 0, 65_535, 1.5, Number.NaN]) expect(() => planPorts(base)).toThrow(/port base/);

@@ -4,7 +4,7 @@ import { createServer } from "node:net";
 import { GodwitError } from "../../control/contract/errors.ts";
 
 export const PORT_BASE_DEFAULT = 8_080;
-export const PORT_COUNT = 6;
+export const PORT_COUNT = 8;
 
 export interface PortPlan {
   /** The edge's HTTP listener: apps are reached here. */
@@ -14,6 +14,10 @@ export interface PortPlan {
   readonly redis: number;
   readonly registry: number;
   readonly edge_admin: number;
+  /** Where edges fetch snapshots to begin from. */
+  readonly snapshots: number;
+  /** UDP. */
+  readonly membership: number;
 }
 
 export function planPorts(base: number): PortPlan {
@@ -31,6 +35,8 @@ export function planPorts(base: number): PortPlan {
     redis: base + 3,
     registry: base + 4,
     edge_admin: base + 5,
+    snapshots: base + 6,
+    membership: base + 7,
   };
 }
 

@@ -1,8 +1,13 @@
 import { describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { replicateOptions } from "../../edge/replicate/options.ts";
+import { readSnapshotToken } from "../../edge/snapshot/token.ts";
 import { homeAt } from "./home.ts";
 import { newHomeRecord, type Secrets } from "./home-record.ts";
 import { planPorts } from "./ports.ts";
-import { type Elsewhere, processConfigs } from "./process-files.ts";
+import { type Elsewhere, processConfigs, replicaArgv, writeProcessFiles } from "./process-files.ts";
 
 const word = (letter: string) => letter.repeat(32);
 const secrets: Secrets = {
@@ -11,10 +16,12 @@ const secrets: Secrets = {
   redis: { admin: word("a"), api: word("b"), worker: word("w"), edge: word("e") },
   registry: word("r"),
   node_token: word("n"),
+  snapshots: word("s"),
+  membership: word("m"),
 };
 
-function configs(elsewhere: Elsewhere) {
-  return processConfigs({
+function given(elsewhere: Elsewhere) {
+  return {
     home: homeAt("/tmp/godwit-nowhere", false),
     record: {
       ...newHomeRecord(new Date(0)),
@@ -30,9 +37,10 @@ function configs(elsewhere: Elsewhere) {
       initDriveFile: "/d",
       initFolder: "/f",
     } as never,
-    apiPublicKey: "k".repeat(43),
-  });
+  };
 }
+const configs = (elsewhere: Elsewhere) =>
+  processConfigs({ ...given(elsewhere), apiPublicKey: "k".repeat(43) });
 
 describe("processConfigs()", () => {
   test("gives each process its own Redis user and nothing of the others'", () => {
@@ -51,10 +59,21 @@ describe("processConfigs()", () => {
   });
 
   test("binds loopback everywhere", () => {
-    const { control, edge } = configs({ databaseUrl: null, redisUrl: null });
-    for (const place of [control.listen, edge.admin, ...edge.listeners]) {
+    const { control, edge, membership } = configs({ databaseUrl: null, redisUrl: null });
+    for (const place of [control.listen, edge.admin, membership.listen, ...edge.listeners]) {
       expect(place?.address).toBe("127.0.0.1");
     }
+  });
+
+  test("gives the edge its agent, and the snapshots of the replica beside control with their token", () => {
+    const { edge, membership } = configs({ databaseUrl: null, redisUrl: null });
+    expect([edge.membership_socket, membership.host_id]).toEqual([membership.socket, edge.host_id!]);
+    expect(edge.rows).toMatchObject({
+      snapshots_from: ["http://127.0.0.1:18086"],
+      snapshot_token_file: "/tmp/godwit-nowhere/snapshots/token",
+    });
+    expect(JSON.stringify({ edge, membership })).not.toContain(word("s"));
+    expect(JSON.stringify({ edge, membership })).not.toContain(word("m"));
   });
 
   test("points to real servers where the environment names them", () => {
@@ -65,4 +84,27 @@ describe("processConfigs()", () => {
     expect(control.database_url).toBe("postgres://u:p@db/godwit");
     expect(edge.rows).toMatchObject({ redis_url: "rediss://u:p@cache/0" });
   });
+});
+
+test("the replica beside control is told no secret that other users of the machine could read", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "godwit-process-files-"));
+  try {
+    const facts = { ...given({ databaseUrl: null, redisUrl: null }), home: homeAt(folder, false) };
+    writeProcessFiles(facts);
+    const argv = replicaArgv(facts);
+    for (const secret of [word("e"), word("s")]) expect(argv.join(" ")).not.toContain(secret);
+    // As its own command line reads it.
+    const read = await replicateOptions(argv.slice(1));
+    expect(read!.settings.rows).toMatchObject({
+      redis_url: `redis://edge:${word("e")}@127.0.0.1:18083/0`,
+      snapshots_listen: { address: "127.0.0.1", port: 18_086 },
+    });
+    expect(readSnapshotToken(read!.settings.rows.snapshot_token_file!)).toBe(word("s"));
+    const elsewhere = { databaseUrl: null, redisUrl: "rediss://edge:a%2Fb@cache/0" };
+    writeProcessFiles({ ...facts, elsewhere });
+    const there = await replicateOptions(replicaArgv({ ...facts, elsewhere }).slice(1));
+    expect(there!.settings.rows.redis_url).toBe("rediss://edge:a%2Fb@cache/0");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

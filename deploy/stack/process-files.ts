@@ -1,7 +1,12 @@
-/** Writes the configuration files of control, worker and edge (control/contract/process-config.ts) for one machine. */
-import { mkdirSync } from "node:fs";
+/** Writes what the processes of one machine are told (control/contract/process-config.ts), and the secrets beside it. */
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ControlConfig, EdgeConfig, WorkerConfig } from "../../control/contract/process-config.ts";
+import {
+  ControlConfig,
+  EdgeConfig,
+  MembershipConfig,
+  WorkerConfig,
+} from "../../control/contract/process-config.ts";
 import type { PublisherKey } from "../../control/contract/signing.ts";
 import { loadSigningKey } from "../../control/publish/signing-key-file.ts";
 import { redisUserOf } from "../servers/redis.ts";
@@ -30,8 +35,21 @@ export function elsewhereFromEnvironment(env: Record<string, string | undefined>
   return { databaseUrl: env.GODWIT_DATABASE_URL || null, redisUrl: env.GODWIT_REDIS_URL || null };
 }
 
-export const configFileOf = (home: Home, part: "control" | "worker" | "edge") =>
-  join(home.folder, part, "config.json");
+export const CONFIGURED_PARTS = ["control", "worker", "membership", "edge"] as const;
+export type ConfiguredPart = (typeof CONFIGURED_PARTS)[number];
+export const configFileOf = (home: Home, part: ConfiguredPart) => join(home.folder, part, "config.json");
+
+/** Files of the replica beside control, which gets no configuration but options. */
+export const snapshotFilesOf = (home: Home) => {
+  const folder = join(home.folder, "snapshots");
+  return {
+    folder,
+    replica: join(folder, "replica.sqlite"),
+    token: join(folder, "token"),
+    redisPassword: join(folder, "redis-password"),
+  };
+};
+const membershipSecretFileOf = (home: Home) => join(home.folder, "membership", "secret");
 
 export const registryHostOf = (ports: PortPlan) => `127.0.0.1:${ports.registry}`;
 /** deploy/servers/registry.ts writes it there. */
@@ -51,16 +69,22 @@ export interface StackFacts {
 /** Control signs with it what it publishes. Made here and not by control, because the edge must know the public key. */
 export const publisherKeyFileOf = (home: Home) => join(home.folder, "control", "publisher-key.pem");
 
+/** Pure. */
+export function redisUrlOf(
+  { record, secrets, ports, elsewhere }: Pick<StackFacts, "record" | "secrets" | "ports" | "elsewhere">,
+  part: "api" | "worker" | "edge",
+): string {
+  const user = part === "worker" ? redisUserOf(record.host_id) : part;
+  return elsewhere.redisUrl ?? `redis://${user}:${secrets.redis[part]}@127.0.0.1:${ports.redis}/0`;
+}
+
 /** Pure: what each process is told. */
 export function processConfigs(facts: StackFacts) {
   const { home, record, secrets, ports, elsewhere } = facts;
   if (record.ranges === null) {
     throw new Error("Invariant broken: ranges are chosen before configs are written");
   }
-  const redisUrl = (part: "api" | "worker" | "edge") => {
-    const user = part === "worker" ? redisUserOf(record.host_id) : part;
-    return elsewhere.redisUrl ?? `redis://${user}:${secrets.redis[part]}@127.0.0.1:${ports.redis}/0`;
-  };
+  const redisUrl = (part: "api" | "worker" | "edge") => redisUrlOf(facts, part);
   const control: ControlConfig = {
     schema: 1,
     listen: { address: "127.0.0.1", port: ports.api },
@@ -107,6 +131,7 @@ export function processConfigs(facts: StackFacts) {
     edge_id: `${record.host_id}-edge`,
     host_id: record.host_id,
     worker_socket: home.edgeSocket,
+    membership_socket: home.membershipSocket,
     region: record.region,
     regions: [],
     listeners: [{ address: "127.0.0.1", port: ports.edge, service_port: 80 }],
@@ -116,13 +141,26 @@ export function processConfigs(facts: StackFacts) {
       redis_url: redisUrl("edge"),
       replica_file: join(home.folder, "edge", "replica.sqlite"),
       api_public_key: facts.apiPublicKey,
+      snapshots_from: [`http://127.0.0.1:${ports.snapshots}`],
+      snapshot_token_file: snapshotFilesOf(home).token,
     },
     access_log: join(home.logs, "access.log"),
     server_name: "godwit",
   };
+  const membership: MembershipConfig = {
+    schema: 1,
+    host_id: record.host_id,
+    listen: { address: "127.0.0.1", port: ports.membership },
+    // It is alone.
+    seeds: [],
+    secret_files: [membershipSecretFileOf(home)],
+    socket: home.membershipSocket,
+    admin: null,
+  };
   return {
     control: ControlConfig.parse(control),
     worker: WorkerConfig.parse(worker),
+    membership: MembershipConfig.parse(membership),
     edge: EdgeConfig.parse(edge),
   };
 }
@@ -130,8 +168,35 @@ export function processConfigs(facts: StackFacts) {
 export function writeProcessFiles(given: Omit<StackFacts, "apiPublicKey">): void {
   const facts = { ...given, apiPublicKey: loadSigningKey(publisherKeyFileOf(given.home)).publicKey };
   const configs = processConfigs(facts);
-  for (const part of ["control", "worker", "edge"] as const) {
-    mkdirSync(join(facts.home.folder, part), { recursive: true, mode: 0o700 });
-    writePrivately(configFileOf(facts.home, part), configs[part]);
+  const { home, secrets } = facts;
+  const snapshots = snapshotFilesOf(home);
+  for (const folder of [...CONFIGURED_PARTS.map((part) => join(home.folder, part)), snapshots.folder]) {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
+  for (const part of CONFIGURED_PARTS) writePrivately(configFileOf(home, part), configs[part]);
+  const { password } = new URL(redisUrlOf(facts, "edge"));
+  for (
+    const [file, secret] of [
+      [membershipSecretFileOf(home), secrets.membership],
+      [snapshots.token, secrets.snapshots],
+      [snapshots.redisPassword, decodeURIComponent(password)],
+    ] as const
+  ) writeFileSync(file, secret, { mode: 0o600 });
+}
+
+/** Options of `edge/main.ts replica` for the replica beside control that builds snapshots and serves them. */
+export function replicaArgv(
+  facts: Pick<StackFacts, "home" | "record" | "secrets" | "ports" | "elsewhere">,
+): string[] {
+  const { home, ports } = facts;
+  const files = snapshotFilesOf(home);
+  const redis = new URL(redisUrlOf(facts, "edge"));
+  const password = redis.password === "" ? [] : ["--redis-password-file", files.redisPassword];
+  redis.password = "";
+  return [
+    ...["replica", "--redis", redis.href, ...password, "--file", files.replica],
+    ...["--api-public-key", loadSigningKey(publisherKeyFileOf(home)).publicKey],
+    ...["--snapshots-listen", `127.0.0.1:${ports.snapshots}`, "--snapshot-token-file", files.token],
+    ...["--admin", home.replicaSocket],
+  ];
 }
