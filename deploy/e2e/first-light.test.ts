@@ -122,7 +122,8 @@ describe("first light", () => {
       expect({ key, found: text.includes(canary) }).toEqual({ key, found: false });
     }
     redis.disconnect();
-    for (const file of new Bun.Glob("edge/**/*").scanSync({ cwd: stack.home, absolute: true })) {
+    const replicas = new Bun.Glob("{edge/**/*,snapshots/replica.sqlite*}");
+    for (const file of replicas.scanSync({ cwd: stack.home, absolute: true })) {
       expect({ file, found: readFileSync(file).includes(canary) }).toEqual({ file, found: false });
     }
   }, STEP_MS);

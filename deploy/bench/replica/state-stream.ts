@@ -18,10 +18,13 @@ const PIPELINE_BYTES_MAX = 4 * 1_048_576;
 
 export class StateStream {
   readonly #redis: Redis;
+  readonly #onEvent: (event: StateEvent) => void;
   #sequence = 0;
 
-  constructor(redis: Redis) {
+  /** @param onEvent hears of each event before it is appended */
+  constructor(redis: Redis, onEvent: (event: StateEvent) => void = () => {}) {
     this.#redis = redis;
+    this.#onEvent = onEvent;
   }
 
   /** @param eventsMax in an entry; 1 is what a publisher makes of single changes */
@@ -43,6 +46,7 @@ export class StateStream {
     };
     for (const row of rows) {
       const event = this.#event(row);
+      this.#onEvent(event);
       count++;
       let batch = open.get(event.owner);
       if (batch === undefined) open.set(event.owner, batch = { events: [], bytes: 0 });

@@ -4,21 +4,21 @@
  */
 import type { Redis } from "ioredis";
 import {
-  BATCH_EVENTS_MAX,
   DIGEST_INTERVAL_MS,
   EVENT_SCHEMA,
   GLOBAL_STREAM,
   regionStream,
   type StateDigest,
   type StateEvent,
+  type Version,
 } from "../../../control/contract/events.ts";
 import { TABLES } from "../../../control/contract/rows.ts";
 import { rowSum, RunningSum } from "../../../control/contract/row-sum.ts";
-import { batchFields, digestFields } from "../../../control/contract/stream-entry.ts";
+import { digestFields } from "../../../control/contract/stream-entry.ts";
+import { StateStream } from "../../bench/replica/state-stream.ts";
 import { REGION, type Row } from "../../bench/table-rows.ts";
 
 const SLICES = 150;
-const PIPELINE_ENTRIES_MAX = 100;
 
 interface Owner {
   readonly tables: Map<string, { rows: number; readonly sum: RunningSum }>;
@@ -27,14 +27,15 @@ interface Owner {
 
 export class Fleet {
   readonly #redis: Redis;
+  readonly #stream: StateStream;
   readonly #owners = new Map<string, Owner>();
-  #seq = 0;
   #slice = 0;
   #timer: ReturnType<typeof setInterval> | null = null;
   #publishing: Promise<unknown> = Promise.resolve();
 
   constructor(redis: Redis) {
     this.#redis = redis;
+    this.#stream = new StateStream(redis, (event) => this.#note(event));
   }
 
   get owners(): number {
@@ -43,39 +44,18 @@ export class Fleet {
 
   /** All rows for the first time, in batches of one owner. */
   async publish(rows: Iterable<Row>): Promise<void> {
-    const open = new Map<string, StateEvent[]>();
-    let pipeline = this.#redis.pipeline();
-    const flush = async () => {
-      for (const [error] of await pipeline.exec() ?? []) if (error !== null) throw error;
-      pipeline = this.#redis.pipeline();
-    };
-    const close = (owner: string, events: readonly StateEvent[]) => {
-      pipeline.xadd(streamOf(owner), "*", ...batchFields(streamOf(owner), owner, events, null));
-      open.delete(owner);
-    };
-    for (const row of rows) {
-      const event = this.#eventOf(row);
-      const events = open.get(event.owner) ?? [];
-      open.set(event.owner, events);
-      events.push(event);
-      if (events.length === BATCH_EVENTS_MAX / 2) close(event.owner, events);
-      if (pipeline.length >= PIPELINE_ENTRIES_MAX) await flush();
-    }
-    for (const [owner, events] of [...open]) {
-      close(owner, events);
-      if (pipeline.length >= PIPELINE_ENTRIES_MAX) await flush();
-    }
-    await flush();
+    await this.#stream.append(rows);
   }
 
-  /** A newer version of a row that is there. @returns the entry's id */
-  async change(row: Row, before: { epoch: number; seq: number }): Promise<string> {
-    const event = this.#eventOf(row);
-    const table = this.#owners.get(event.owner)!.tables.get(row.table)!;
-    table.sum.toggle(rowSum(row.table, row.key, before));
-    table.rows--;
-    const stream = streamOf(event.owner);
-    return (await this.#redis.xadd(stream, "*", ...batchFields(stream, event.owner, [event], null)))!;
+  /** A newer version of a row that is there, while no digests are published. @returns the entry's id */
+  async change(row: Row, before: Version): Promise<string> {
+    await this.#stream.append([row]);
+    const owner = ownerOf(row);
+    const sums = this.#owners.get(owner)!.tables.get(row.table)!;
+    sums.sum.toggle(rowSum(row.table, row.key, before));
+    sums.rows--;
+    const [last] = await this.#redis.xrevrange(streamOf(owner), "+", "-", "COUNT", 1);
+    return last![0];
   }
 
   startDigests(): void {
@@ -108,9 +88,7 @@ export class Fleet {
     for (const [error] of await pipeline.exec() ?? []) if (error !== null) throw error;
   }
 
-  #eventOf({ table, key, row }: Row): StateEvent {
-    const name = TABLES[table].scope === "global" ? "api" : `worker:${key.slice(0, key.indexOf("/"))}`;
-    const version = { epoch: 1, seq: ++this.#seq };
+  #note({ owner: name, table, key, version }: StateEvent): void {
     let owner = this.#owners.get(name);
     if (owner === undefined) this.#owners.set(name, owner = { tables: new Map(), newestSeq: 0 });
     let sums = owner.tables.get(table);
@@ -118,13 +96,12 @@ export class Fleet {
     owner.newestSeq = version.seq;
     sums.rows++;
     sums.sum.toggle(rowSum(table, key, version));
-    return {
-      ...{ schema: EVENT_SCHEMA, owner: name, table, key, version },
-      ...{ deleted: false, row: { ...row }, published_ms: Date.now() },
-    };
   }
 }
 
+function ownerOf({ table, key }: Row): string {
+  return TABLES[table].scope === "global" ? "api" : `worker:${key.slice(0, key.indexOf("/"))}`;
+}
 function streamOf(owner: string): string {
   return owner === "api" ? GLOBAL_STREAM : regionStream(REGION);
 }
