@@ -27,7 +27,7 @@ export interface Home {
   /** Where the membership agent tells the edge which hosts are dead. */
   readonly membershipSocket: string;
   /** Where the replica beside control says how it is. */
-  readonly replicaSocket: string;
+  readonly snapshotsSocket: string;
 }
 
 /** @param rootless where the run folder is below the temporary folder, because /run is root's */
@@ -49,7 +49,7 @@ export function homeAt(folder: string, rootless = process.getuid?.() !== 0): Hom
     workerSocket: join(runFolder, "worker.sock"),
     edgeSocket: join(runFolder, "edge.sock"),
     membershipSocket: join(runFolder, "membership.sock"),
-    replicaSocket: join(runFolder, "replica.sock"),
+    snapshotsSocket: join(runFolder, "snapshots.sock"),
   };
 }
 

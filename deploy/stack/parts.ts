@@ -147,7 +147,7 @@ export function stackParts({ home, record, ports, secrets, elsewhere }: StackPar
       "snapshots",
       "edge/main.ts",
       () => replicaArgv({ home, record, secrets, ports, elsewhere }),
-      () => answers("http://replica/healthz", home.replicaSocket),
+      () => answers("http://replica/healthz", home.snapshotsSocket),
     ),
   );
   return parts;

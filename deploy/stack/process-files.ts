@@ -197,6 +197,6 @@ export function replicaArgv(
     ...["replica", "--redis", redis.href, ...password, "--file", files.replica],
     ...["--api-public-key", loadSigningKey(publisherKeyFileOf(home)).publicKey],
     ...["--snapshots-listen", `127.0.0.1:${ports.snapshots}`, "--snapshot-token-file", files.token],
-    ...["--admin", home.replicaSocket],
+    ...["--admin", home.snapshotsSocket],
   ];
 }

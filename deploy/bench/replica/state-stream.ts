@@ -18,17 +18,18 @@ const PIPELINE_BYTES_MAX = 4 * 1_048_576;
 
 export class StateStream {
   readonly #redis: Redis;
-  readonly #onEvent: (event: StateEvent) => void;
   #sequence = 0;
 
-  /** @param onEvent hears of each event before it is appended */
-  constructor(redis: Redis, onEvent: (event: StateEvent) => void = () => {}) {
+  constructor(redis: Redis) {
     this.#redis = redis;
-    this.#onEvent = onEvent;
   }
 
   /** @param eventsMax in an entry; 1 is what a publisher makes of single changes */
-  async append(rows: Iterable<Row>, eventsMax = BATCH_EVENTS_MAX): Promise<number> {
+  async append(
+    rows: Iterable<Row>,
+    eventsMax = BATCH_EVENTS_MAX,
+    onEvent: (event: StateEvent) => void = () => {},
+  ): Promise<number> {
     const open = new Map<string, { events: StateEvent[]; bytes: number }>();
     let pipeline = this.#redis.pipeline();
     let [bytes, count] = [0, 0];
@@ -46,7 +47,7 @@ export class StateStream {
     };
     for (const row of rows) {
       const event = this.#event(row);
-      this.#onEvent(event);
+      onEvent(event);
       count++;
       let batch = open.get(event.owner);
       if (batch === undefined) open.set(event.owner, batch = { events: [], bytes: 0 });

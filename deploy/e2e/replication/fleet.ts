@@ -4,6 +4,7 @@
  */
 import type { Redis } from "ioredis";
 import {
+  BATCH_EVENTS_MAX,
   DIGEST_INTERVAL_MS,
   EVENT_SCHEMA,
   GLOBAL_STREAM,
@@ -35,7 +36,7 @@ export class Fleet {
 
   constructor(redis: Redis) {
     this.#redis = redis;
-    this.#stream = new StateStream(redis, (event) => this.#note(event));
+    this.#stream = new StateStream(redis);
   }
 
   get owners(): number {
@@ -44,12 +45,12 @@ export class Fleet {
 
   /** All rows for the first time, in batches of one owner. */
   async publish(rows: Iterable<Row>): Promise<void> {
-    await this.#stream.append(rows);
+    await this.#stream.append(rows, BATCH_EVENTS_MAX, (event) => this.#note(event));
   }
 
   /** A newer version of a row that is there, while no digests are published. @returns the entry's id */
   async change(row: Row, before: Version): Promise<string> {
-    await this.#stream.append([row]);
+    await this.#stream.append([row], 1, (event) => this.#note(event));
     const owner = ownerOf(row);
     const sums = this.#owners.get(owner)!.tables.get(row.table)!;
     sums.sum.toggle(rowSum(row.table, row.key, before));
