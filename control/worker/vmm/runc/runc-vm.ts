@@ -2,11 +2,13 @@
 import type { Duplex } from "node:stream";
 import { readConsoleTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
-import type { Vm, VmExit, VmSpec } from "../driver.ts";
+import type { Vm, VmExit, VmSpec, VmStats } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
 import { goneOf, killAndWait } from "../host-process.ts";
 import type { RuncPaths } from "./runc-paths.ts";
 import type { ProcessRecord } from "../process-record.ts";
+import { processStats } from "../process-stats.ts";
+import { unsupported } from "../unsupported.ts";
 
 const GONE_POLL_MS = 100;
 
@@ -36,6 +38,14 @@ export class RuncVm implements Vm {
   /** The end of a PID namespace's first process ends all of it. */
   async kill(): Promise<void> {
     await killAndWait(this.#record);
+  }
+
+  suspend(): Promise<void> {
+    return Promise.reject(unsupported("suspend", this.machineId, "runc saves no memory"));
+  }
+
+  stats(): Promise<VmStats> {
+    return Promise.resolve(processStats(this.pid));
   }
 
   consoleTail(): Promise<string> {
