@@ -43,7 +43,7 @@ test("ensure() makes a base from a layout and answers digest and config", async 
       stop_signal: "SIGQUIT",
     },
   });
-  expect(lines.length).toBe(5);
+  expect(lines.length).toBe(4);
   const found = t.store.find(digest);
   expect(found?.config).toEqual(answer.config);
   expect(await withMounted(found!.file, (root) => Bun.file(join(root, "hello.txt")).text())).toBe("hello");

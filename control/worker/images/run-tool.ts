@@ -1,6 +1,6 @@
 /**
- * Runs skopeo, umoci and mkfs.erofs: no shell, no inherited environment, a time limit, a bound on what is kept of their
- * output. They die with the agent (`setpriv --pdeathsig`), so that after a kill -9 none of them goes on writing into
+ * Runs skopeo: no shell, no inherited environment, a time limit, a bound on what is kept of its
+ * output. It dies with the agent (`setpriv --pdeathsig`), so that after a kill -9 it does not go on writing into
  * a folder that the next agent has already removed.
  */
 import { GodwitError } from "../../contract/errors.ts";
