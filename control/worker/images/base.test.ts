@@ -249,7 +249,8 @@ test.each([[6, "fetch", "none"], [11, "make the base of", "none"], [11, "unpack"
       expect(error).toMatchObject({ code: "image.disk_full", fault: "us", retryable: true });
       expect(error.message).toContain(`Cannot ${stage}`);
       expect(error.message).toContain(`MB free of ${mb} MB`);
-      expect(await listTree(disk)).toEqual(["d 700 0:0 bases", "d 700 0:0 work"]);
+      const empty = ["bases", "blobs", "blobs/sha256", "work"].map((name) => `d 700 0:0 ${name}`);
+      expect(await listTree(disk)).toEqual(empty);
       small.remove();
     });
   },

@@ -4,7 +4,7 @@
  */
 import { chmod, mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { assert } from "../../contract/errors.ts";
+import { assert, GodwitError } from "../../contract/errors.ts";
 import { checkImage } from "./check-image.ts";
 import { diskFull, isDiskFull } from "./disk-full.ts";
 import { writeBase } from "./erofs/write-base.ts";
@@ -42,10 +42,25 @@ export async function pullImage(
     const [blobs, plain, out] = await folders(work, "blobs", "plain", "out");
 
     enter("fetch", `fetching ${image.manifest.layers.length} layers, ${megabytes(bytes)}`);
-    await source.fetchBlobs(image.digest, [image.manifest.config, ...image.manifest.layers], blobs);
+    await source.fetchBlobs(
+      image.digest,
+      [image.manifest.config, ...image.manifest.layers],
+      blobs,
+      (some, all) => {
+        onProgress(`fetched ${megabytes(some)} of ${megabytes(all)}`);
+      },
+    );
 
     enter("unpack", "checking and unpacking layers");
-    const checked = await checkImage(ref, image.manifest, blobs, plain, limits, platform);
+    const checked = await checkImage(ref, image.manifest, blobs, plain, limits, platform).catch(
+      async (error) => {
+        // A kept layer that went bad on this disk would fail each further pull.
+        if (error instanceof GodwitError && error.code === "image.digest_mismatch") {
+          for (const layer of image.manifest.layers) await source.forget(layer.digest);
+        }
+        throw error;
+      },
+    );
     bytes = checked.tree.bytes;
 
     enter("make the base of", `making the base, ${megabytes(bytes)}`);
