@@ -67,6 +67,8 @@ export interface ImageStore {
    * of times at once. `onProgress` gets a line for people at each stage. Errors are listed in README.md.
    */
   ensure(ref: string, onProgress?: (message: string) => void): Promise<ImageAnswer>;
+  /** The last word of a pull of this reference that is under way; null where there is none. */
+  progress(ref: string): string | null;
   /** The base of a manifest digest, if it is here. Counts as a use. */
   find(digest: string): FoundImage | null;
   /** Removes bases, oldest use first, until `cache_mb_max` holds; never one of `inUse`. Answers what was removed. */
@@ -89,6 +91,8 @@ class Store implements ImageStore {
   readonly #registriesFile: string;
   /** Images by digest whose signature by a key was seen since the agent started. */
   readonly #believed = new Set<string>();
+  /** By reference, of pulls that are under way. */
+  readonly #progress = new Map<string, string>();
   #ensuring = 0;
 
   constructor(options: ImageStoreOptions) {
@@ -109,7 +113,11 @@ class Store implements ImageStore {
     writeFileSync(this.#registriesFile, registriesConf(options), { mode: 0o600 });
   }
 
-  async ensure(ref: string, onProgress: (message: string) => void = () => {}): Promise<ImageAnswer> {
+  async ensure(ref: string, tell: (message: string) => void = () => {}): Promise<ImageAnswer> {
+    const onProgress = (message: string) => {
+      this.#progress.set(ref, message);
+      tell(message);
+    };
     const reference = parseReference(ref);
     const digest = reference.kind === "registry" ? reference.digest : null;
     const policy = signaturePolicyOf(reference, this.#options.signatures);
@@ -132,8 +140,13 @@ class Store implements ImageStore {
         );
       return this.#answer(ref, record);
     } finally {
+      this.#progress.delete(ref);
       this.#ensuring -= 1;
     }
+  }
+
+  progress(ref: string): string | null {
+    return this.#progress.get(ref) ?? null;
   }
 
   #isBelieved(digest: string, policy: SignaturePolicy): boolean {
