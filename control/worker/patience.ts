@@ -3,7 +3,6 @@
  * they differ in what the VMM has computed meanwhile. So an emulated guest gets its time on the clock, and on a busy host
  * as much longer as it takes to have had its share of a processor, up to a last bound.
  */
-import { readFileSync } from "node:fs";
 import type { VmmProbe } from "./vmm/driver.ts";
 
 export interface Patience {
@@ -23,19 +22,4 @@ export const HELLO_PATIENCE: Readonly<Record<VmmProbe["acceleration"], Patience>
 
 export function isPatient(patience: Patience, waitedMs: number, cpuMs: number): boolean {
   return waitedMs < patience.waitMs || (waitedMs < patience.waitMsMax && cpuMs < patience.cpuMs);
-}
-
-/** USER_HZ is 100 on every Linux that Bun runs on (time(7)). */
-const TICK_MS = 10;
-
-/** User and system time of a process, all its threads; 0 where it is gone (proc(5), /proc/PID/stat fields 14 and 15). */
-export function cpuTimeMs(pid: number): number {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return 0; // gone: whoever waits hears of that from the VM itself
-  }
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
 }

@@ -14,6 +14,9 @@ export const NOFILE = 65_536;
 /** The reference, section 2.2. */
 export const STOP_SIGNAL_DEFAULT = "SIGINT";
 
+/** Of the machine's own layer: the reference, section 2.4. */
+const LAYER_RATES = { diskIops: 2_000, diskBytesPerS: 8 * 1_048_576, networkBytesPerS: null } as const;
+
 /** @throws GodwitError `image.missing` where the machine's image is no longer on this host. */
 export function imageOf(host: Pick<Host, "images">, machine: Machine): FoundImage {
   const image = host.images.find(machine.spec.image.digest);
@@ -58,6 +61,7 @@ export function vmSpecOf(
       nowMs: host.store.now(),
       nofile: mode === "vm" ? NOFILE : Math.min(NOFILE, hostNofile()),
     }),
+    rates: LAYER_RATES,
     attempt,
   };
 }

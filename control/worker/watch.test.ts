@@ -56,6 +56,8 @@ async function aVm(
     openControl: () => Promise.resolve(connect(path)),
     exited: new Promise(() => {}),
     kill: () => Promise.resolve(),
+    suspend: () => Promise.resolve(),
+    stats: () => Promise.resolve({ cpuMs: 0, residentBytes: 0 }),
     consoleTail: () => Promise.resolve(""),
     detach: () => {},
   };

@@ -8,10 +8,11 @@ import { GodwitError } from "../../contract/errors.ts";
 import type { GuestStatus } from "../../contract/guest-api.ts";
 import { within } from "../backoff.ts";
 import { type Host, machineRunFolder, remainsOf } from "../host.ts";
-import { cpuTimeMs, HELLO_PATIENCE, isPatient } from "../patience.ts";
+import { HELLO_PATIENCE, isPatient } from "../patience.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, moveMachine } from "../store/machines.ts";
 import { bareAddress, linkRequestOf, vmSpecOf } from "../vm-spec.ts";
+import { cpuTimeMs } from "../vmm/process-stats.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 

@@ -84,6 +84,7 @@ export async function makeWorld(): Promise<World> {
         ...spec,
         guest: GUEST,
         link: null,
+        rates: { diskIops: null, diskBytesPerS: null, networkBytesPerS: null },
         attempt: 0,
         runConfig: runConfig(machineId, args),
         ...change,

@@ -36,11 +36,37 @@ export interface VmSpec {
   /** Host side of the machine's link: a tap for VMs, a veth for containers; null for no network. */
   readonly link: { readonly name: string; readonly mac: string } | null;
   readonly runConfig: RunConfig;
+  /** Token buckets of its devices; a driver that cannot hold them says so in `can`. */
+  readonly rates: DeviceRates;
   /**
    * 0 for the first try of a start. The agent counts it up when a guest said nothing within its bound; from 2 on a
    * driver falls back on its safest machine type (qemu: q35 instead of microvm, see deploy/notes).
    */
   readonly attempt: number;
+}
+
+/** null: no limit. */
+export interface DeviceRates {
+  /** Of the writable layer: operations and bytes, reads and writes together. */
+  readonly diskIops: number | null;
+  readonly diskBytesPerS: number | null;
+  /** Each way. */
+  readonly networkBytesPerS: number | null;
+}
+
+/** What a driver can do beside starting and ending machines. A test of the contract that needs one skips in these words. */
+export interface VmmAbilities {
+  /** Null, or why memory cannot be saved and taken up again. */
+  readonly suspend: string | null;
+  /** Null, or why DeviceRates are not held. */
+  readonly rates: string | null;
+}
+
+export interface VmStats {
+  /** User and system time of the VMM's process, since it started. */
+  readonly cpuMs: number;
+  /** Resident memory of the VMM's process, the guest's included. */
+  readonly residentBytes: number;
 }
 
 /** What names a VM on its host, known even where its image or its row is not: enough to find it and to remove it. */
@@ -64,6 +90,15 @@ export interface Vm {
   readonly exited: Promise<VmExit>;
   /** Ends the VM without asking the guest. Resolves when it is gone. */
   kill(): Promise<void>;
+  /**
+   * Saves memory and devices into the machine's folder, encrypted with a key that lies in its run folder only, and ends
+   * the VMM. Resolves when the saved state is whole and on disk and the VMM is gone; `exited` resolves too. Where it
+   * fails the VM goes on running, and nothing of the attempt is left. A VM that was paused when its agent died goes on
+   * when it is adopted.
+   * @throws GodwitError `vmm.suspend_failed` (retryable), `vmm.unsupported`
+   */
+  suspend(): Promise<void>;
+  stats(): Promise<VmStats>;
   /** The last bytes of the console, at most CONSOLE_TAIL_BYTES. */
   consoleTail(): Promise<string>;
   /** Forgets the handle without touching the VM (agent shutdown). */
@@ -78,13 +113,24 @@ export interface VmmDriver {
   readonly name: VmmName;
   /** `tap` for VMs; `veth`: the driver moves the peer into the container. */
   readonly linkKind: "tap" | "veth";
+  readonly can: VmmAbilities;
   /** Cheap to call again: the answer is kept for the process's life. A VM driver boots a guest to find out. */
   probe(): Promise<VmmProbe>;
   /** Starts the VM, or adopts it where it already runs. Resolves once the VMM runs, not when the guest is up. */
   start(spec: VmSpec): Promise<Vm>;
+  /** Whether `resume` has something to go on from: whole, and its key is still on this host. */
+  isSuspended(name: VmName): boolean;
+  /**
+   * Goes on where `suspend` left off; adopts where it already runs. What was saved is used up: memory that ran on must
+   * never run twice. The same spec as at the start, but for `runConfig`, which the guest has read already.
+   * @throws GodwitError `vmm.resume_failed`: nothing is left of it, the saved state included, so a start follows
+   */
+  resume(spec: VmSpec): Promise<Vm>;
+  /** Drops what `suspend` saved, key first. Does nothing where there is nothing. */
+  forget(name: VmName): Promise<void>;
   /** The running VM of this name, or null. Never starts anything. */
   adopt(name: VmName): Promise<Vm | null>;
-  /** Removes all that a VM of this name may have left on the host: process, mounts, cgroup, sockets. */
+  /** Removes all that a running VM of this name may have left on the host: process, mounts, cgroup, sockets. Not what it saved. */
   clean(name: VmName): Promise<void>;
   /** Ids of machines of which anything is found on this host under this prefix (for the sweep for orphans). */
   list(prefix: string): Promise<string[]>;

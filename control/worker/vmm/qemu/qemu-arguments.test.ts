@@ -17,6 +17,7 @@ const spec = {
   imageFile: "/home/images/sha256-1.erofs",
   layerFile: "/home/machines/0123456789abcd/layer.ext4",
   link: { name: "gw00abcdt7", mac: "02:01:23:45:67:89" },
+  rates: { diskIops: null, diskBytesPerS: null, networkBytesPerS: null },
   attempt: 0,
 };
 const argumentsFor = (change: Partial<typeof spec> = {}, acceleration: "kvm" | "tcg" = "tcg") =>

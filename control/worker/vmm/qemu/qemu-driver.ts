@@ -10,6 +10,7 @@ import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
 import { requireFiles } from "../require-files.ts";
+import { unsupported } from "../unsupported.ts";
 import { allQemusOf, findQemu, machineIdsUnder } from "./find-qemu.ts";
 import { QEMU, qemuArguments } from "./qemu-arguments.ts";
 import { type QemuPaths, qemuPaths } from "./qemu-paths.ts";
@@ -23,6 +24,7 @@ const SECTOR_BYTES = 512;
 export class QemuDriver implements VmmDriver {
   readonly name = "qemu";
   readonly linkKind = "tap";
+  readonly can = { suspend: "it comes next", rates: "they come next" };
   readonly #guest: WorkerConfig["guest"];
   #probe: Promise<VmmProbe> | null = null;
 
@@ -59,6 +61,18 @@ export class QemuDriver implements VmmDriver {
     const vm = spawnQemu(spec, paths, [QEMU, ...qemuArguments(spec, this.#guest, paths, acceleration)]);
     await untilItRuns(vm, spec);
     return vm;
+  }
+
+  isSuspended(): boolean {
+    return false;
+  }
+
+  resume(spec: VmSpec): Promise<Vm> {
+    return Promise.reject(unsupported("resume", spec.machineId, this.can.suspend));
+  }
+
+  forget(): Promise<void> {
+    return Promise.resolve();
   }
 
   async adopt(spec: VmName): Promise<Vm | null> {

@@ -3,11 +3,13 @@ import type { Duplex } from "node:stream";
 import { setTimeout as delay } from "node:timers/promises";
 import { readConsoleTail, readTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
-import type { Vm, VmExit, VmSpec } from "../driver.ts";
+import type { Vm, VmExit, VmSpec, VmStats } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
 import { goneOf, isAlive, killAndWait } from "../host-process.ts";
 import { Qmp, type QmpEvent } from "../qmp.ts";
 import type { ProcessRecord } from "../process-record.ts";
+import { processStats } from "../process-stats.ts";
+import { unsupported } from "../unsupported.ts";
 import type { QemuPaths } from "./qemu-paths.ts";
 
 /** QMP's end wakes the watch at once; this is for a QMP socket that somebody else holds. */
@@ -73,6 +75,14 @@ export class QemuVm implements Vm {
   async kill(): Promise<void> {
     this.#killed = true;
     await killAndWait(this.#input.record);
+  }
+
+  suspend(): Promise<void> {
+    return Promise.reject(unsupported("suspend", this.machineId, "it comes next"));
+  }
+
+  stats(): Promise<VmStats> {
+    return Promise.resolve(processStats(this.pid));
   }
 
   consoleTail(): Promise<string> {

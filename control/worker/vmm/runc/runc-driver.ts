@@ -14,6 +14,7 @@ import { hostCommand } from "../host-command.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
 import { requireFiles } from "../require-files.ts";
+import { unsupported } from "../unsupported.ts";
 import { cgroupNames, killAllIn, removeCgroups } from "./cgroups.ts";
 import { findContainer, TOOLS, toolsAtWork } from "./find-container.ts";
 import { makeNetns, netnsNames, removeNetns } from "./netns.ts";
@@ -29,6 +30,10 @@ const NOTE = "CONTAINERS, NOT VMs: machines share this host's kernel; do not run
 export class RuncDriver implements VmmDriver {
   readonly name = "runc";
   readonly linkKind = "veth";
+  readonly can = {
+    suspend: "a container's memory is the host's: runc saves none of it",
+    rates: "a container's devices are the host's",
+  };
   readonly #initFolder: string;
 
   constructor(guest: Pick<WorkerConfig["guest"], "init_folder">) {
@@ -64,6 +69,18 @@ export class RuncDriver implements VmmDriver {
       await this.clean(spec).catch(() => {});
       throw error;
     }
+  }
+
+  isSuspended(): boolean {
+    return false;
+  }
+
+  resume(spec: VmSpec): Promise<Vm> {
+    return Promise.reject(unsupported("resume", spec.machineId, this.can.suspend));
+  }
+
+  forget(): Promise<void> {
+    return Promise.resolve();
   }
 
   async adopt(spec: VmName): Promise<Vm | null> {
