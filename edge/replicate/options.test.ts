@@ -34,10 +34,10 @@ test("replicateOptions() makes a replicator's settings of a command line", async
 
 test("replicateOptions() takes a place for queries: a socket, or loopback with a token", async () => {
   const base = "--redis redis://127.0.0.1:6379 --file r.sqlite";
-  const place = async (more: string) => (await optionsOf(`${base} ${more}`))?.settings.rows.query;
+  const place = async (more: string) => (await optionsOf(`${base}${more}`))?.settings.rows.query;
   expect(await place("")).toBeUndefined();
-  expect(await place("--query /run/query.sock")).toEqual({ socket: "/run/query.sock" });
-  expect(await place("--query 127.0.0.1:9300 --query-token-file /etc/token")).toEqual({
+  expect(await place(" --query /run/query.sock")).toEqual({ socket: "/run/query.sock" });
+  expect(await place(" --query 127.0.0.1:9300 --query-token-file /etc/token")).toEqual({
     ...{ address: "127.0.0.1", port: 9_300, token_file: "/etc/token" },
   });
   expect((await refusal(`${base} --query 127.0.0.1:9300`)).message).toContain("--query-token-file");
