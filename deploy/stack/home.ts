@@ -24,6 +24,8 @@ export interface Home {
   readonly workerSocket: string;
   /** Where the worker listens for the edge. */
   readonly edgeSocket: string;
+  /** Where the edge's replica answers queries. */
+  readonly replicaSocket: string;
 }
 
 /** @param rootless where the run folder is below the temporary folder, because /run is root's */
@@ -44,6 +46,7 @@ export function homeAt(folder: string, rootless = process.getuid?.() !== 0): Hom
     supervisorSocket: join(runFolder, "supervisor.sock"),
     workerSocket: join(runFolder, "worker.sock"),
     edgeSocket: join(runFolder, "edge.sock"),
+    replicaSocket: join(runFolder, "replica.sock"),
   };
 }
 

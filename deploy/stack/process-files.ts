@@ -9,6 +9,9 @@ import type { Home } from "./home.ts";
 import { type HomeRecord, type Secrets, writePrivately } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
 
+/** For `route explain --at`. */
+const HISTORY_ROWS_MAX = 10_000;
+const HISTORY_KEPT_S = 86_400;
 const IMAGE_CACHE_MB_MAX = 20_480;
 const IMAGE_MB_MAX = 8_192;
 const IMAGE_FILES_MAX = 500_000;
@@ -116,6 +119,8 @@ export function processConfigs(facts: StackFacts) {
       redis_url: redisUrl("edge"),
       replica_file: join(home.folder, "edge", "replica.sqlite"),
       api_public_key: facts.apiPublicKey,
+      query: { socket: home.replicaSocket },
+      history: { rows_max: HISTORY_ROWS_MAX, kept_s: HISTORY_KEPT_S },
     },
     access_log: join(home.logs, "access.log"),
     server_name: "godwit",

@@ -3,13 +3,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from "node:net";
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
+import { Query, Subscribe } from "../../control/contract/replica-queries.ts";
 import { isLoopback } from "../standalone/address-port.ts";
 import { bearsToken, tokenIn } from "../replica/snapshot-token.ts";
 import { listening, listenOnSocket } from "../replicate/owner-socket.ts";
 import { LineWriter } from "./line-writer.ts";
 import type { QueryCounts, QueryPlace, RunnerProcess } from "./messages.ts";
 import type { QueryLimits } from "./query-limits.ts";
-import { Query, readQuestion, Subscribe } from "./read-question.ts";
+import { readQuestion } from "./read-question.ts";
 import type { Answer, Parameter } from "./run-statement.ts";
 import { Runner } from "./runner.ts";
 import type { NumberedChange, Subscription } from "./subscription.ts";
