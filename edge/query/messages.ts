@@ -23,6 +23,8 @@ export interface QueryCounts {
   readonly watchers: number;
   readonly cut_off: number;
   readonly evaluations: number;
+  /** Times that statements waited so that the write-ahead log could begin anew. */
+  readonly breaths: number;
 }
 
 export type ToQueryServer =

@@ -3,6 +3,9 @@ export interface QueryLimits {
   /** Statements that run at once, beside the one that subscriptions share. */
   readonly queriesMax: number;
   readonly statementMsMax: number;
+  /** Statements may overlap without a moment between them for so long; then that moment is made. */
+  readonly busyMsMax: number;
+  readonly breathMsMax: number;
   readonly rowsMax: number;
   /** Of a whole answer. */
   readonly bytesMax: number;
@@ -38,6 +41,8 @@ export interface QueryLimits {
 export const QUERY_LIMITS: QueryLimits = {
   queriesMax: 4,
   statementMsMax: 5_000,
+  busyMsMax: 10_000,
+  breathMsMax: 2_000,
   rowsMax: 10_000,
   bytesMax: 8 * 1_048_576,
   valueBytesMax: 1_048_576,

@@ -7,6 +7,7 @@ import { Query, Subscribe } from "../../control/contract/replica-queries.ts";
 import { isLoopback } from "../standalone/address-port.ts";
 import { bearsToken, tokenIn } from "../replica/snapshot-token.ts";
 import { listening, listenOnSocket } from "../replicate/owner-socket.ts";
+import { Breather } from "./breather.ts";
 import { LineWriter } from "./line-writer.ts";
 import type { QueryCounts, QueryPlace, RunnerProcess } from "./messages.ts";
 import type { QueryLimits } from "./query-limits.ts";
@@ -15,6 +16,7 @@ import type { Answer, Parameter } from "./run-statement.ts";
 import { Runner } from "./runner.ts";
 import type { NumberedChange, Subscription } from "./subscription.ts";
 import { type EndedWatcher, Subscriptions } from "./subscriptions.ts";
+import { logBegunAnew } from "./write-ahead-log.ts";
 
 const SWEEP_INTERVAL_MS = 1_000;
 const RETRY_AFTER_S = 1;
@@ -34,8 +36,9 @@ export class QueryServer {
   readonly #options: QueryServerOptions;
   readonly #server: Server;
   readonly #token: string | null;
-  readonly #free: Runner[] = [];
+  readonly #free: Runner[];
   readonly #runners: Runner[];
+  readonly #breather: Breather;
   readonly #subscriptions: Subscriptions;
   readonly #writers = new Set<() => void>();
   readonly #asked = new WeakSet<Socket>();
@@ -50,6 +53,11 @@ export class QueryServer {
   constructor(options: QueryServerOptions) {
     const { place, limits, fork } = this.#options = options;
     this.#token = tokenOf(place);
+    const nowMs = () => performance.now();
+    this.#breather = new Breather({
+      ...{ busyMsMax: limits.busyMsMax, nowMs },
+      breath: () => logBegunAnew(options.file, limits.breathMsMax),
+    });
     const runner = () =>
       new Runner({
         ...{ fork, rssMbMax: limits.runnerRssMbMax, idleMsMax: limits.runnerIdleMsMax },
@@ -59,14 +67,16 @@ export class QueryServer {
     const lane = runner();
     this.#runners = [...this.#free, lane];
     this.#subscriptions = new Subscriptions({
-      ...{ limits, nowMs: () => performance.now(), random: Math.random },
+      ...{ limits, nowMs, random: Math.random },
       run: ({ sql, params }) =>
-        lane.run(
-          this.#statement(sql, params, {
-            rowsMax: limits.subscriptionRowsMax,
-            bytesMax: limits.subscriptionBytesMax,
-          }),
-          limits.subscriptionMsMax,
+        this.#breather.run(() =>
+          lane.run(
+            this.#statement(sql, params, {
+              rowsMax: limits.subscriptionRowsMax,
+              bytesMax: limits.subscriptionBytesMax,
+            }),
+            limits.subscriptionMsMax,
+          )
         ),
     });
     const server = this.#server = createServer((request, response) => void this.#answer(request, response));
@@ -115,6 +125,7 @@ export class QueryServer {
       watchers: this.#watchers,
       cut_off: this.#cutOff,
       evaluations: this.#subscriptions.evaluations,
+      breaths: this.#breather.breaths,
     };
   }
 
@@ -175,7 +186,8 @@ export class QueryServer {
     response.once("close", leave);
     let answer: Answer;
     try {
-      answer = await runner.run(this.#statement(sql, params, limits), limits.statementMsMax, gone.signal);
+      const statement = this.#statement(sql, params, limits);
+      answer = await this.#breather.run(() => runner.run(statement, limits.statementMsMax, gone.signal));
     } finally {
       this.#free.push(runner);
       response.off("close", leave);

@@ -94,14 +94,6 @@ export class QueriedReplica {
     this.#files.prune();
   }
 
-  /** @returns what `PRAGMA wal_checkpoint(TRUNCATE)` says */
-  checkpoint(): Line {
-    const database = openBunDatabase(this.file);
-    const [said] = database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").all();
-    database.close();
-    return said!;
-  }
-
   #generation(): ReplicaStore {
     const store = storeIn(this.#files.createNext());
     this.#files.takeOver();
