@@ -113,12 +113,12 @@ test("nothing is written, attached or loaded, and no internal table is read", as
 }, 60_000);
 
 test("a statement that never ends is ended, and the next one is answered", async () => {
-  const replica = await new QueriedReplica().serve({ statementMsMax: 300, queriesMax: 1 });
+  const replica = await new QueriedReplica().serve({ statementMsMax: 1_500, queriesMax: 1 });
   replica.app("shop");
   for (let times = 0; times < 2; times++) {
     const startedMs = performance.now();
     expect(await replica.refusal(BOMB)).toBe("query.time_exceeded");
-    expect(performance.now() - startedMs).toBeLessThan(8_000);
+    expect(performance.now() - startedMs).toBeLessThan(15_000);
     expect(await replica.refusal("SELECT count(*) FROM apps")).toBeNull();
   }
   await until(() => replica.service!.status().killed === 2);

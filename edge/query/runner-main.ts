@@ -11,7 +11,7 @@ process.once("disconnect", () => process.exit(1));
 // A statement keeps this thread from noticing that.
 new Worker(new URL("./orphan-watch.ts", import.meta.url), { type: "module" });
 try {
-  setPriority(constants.priority.PRIORITY_LOW);
+  setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
 } catch {
   // It may not; then it is as important as others.
 }

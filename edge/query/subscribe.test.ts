@@ -219,7 +219,7 @@ test("subscriptions have bounds, and one that outgrows them ends with the reason
 }, 30_000);
 
 test("a statement that cannot be watched is refused as a query is", async () => {
-  const replica = await new QueriedReplica().serve({ subscriptionMsMax: 300 });
+  const replica = await new QueriedReplica().serve({ subscriptionMsMax: 1_500 });
   const code = async (sql: string) =>
     ((await (await replica.post("/subscribe", { sql })).json()) as Line).error.code;
   expect(await code("DELETE FROM main.apps")).toBe("query.forbidden");
