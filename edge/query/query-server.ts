@@ -193,7 +193,8 @@ export class QueryServer {
       response.off("close", leave);
     }
     const ms = Math.round(performance.now() - startedMs);
-    const writer = this.#writer(response, {});
+    // It is bounded already, and all of it waits from the start.
+    const writer = this.#writer(response, {}, Infinity);
     writer.line({ columns: answer.columns });
     writeRows(writer, answer.rows, (row) => `{"row":${row}}`);
     writer.line({ end: { rows: answer.rows.length, ms } });
@@ -246,12 +247,16 @@ export class QueryServer {
     }
   }
 
-  #writer(response: ServerResponse, fields: Record<string, string>): LineWriter {
+  #writer(
+    response: ServerResponse,
+    fields: Record<string, string>,
+    unreadBytesMax = this.#options.limits.unreadBytesMax,
+  ): LineWriter {
     response.writeHead(200, {
       ...{ "content-type": "application/x-ndjson", "cache-control": "no-store" },
       ...fields,
     });
-    return new LineWriter(response, this.#options.limits, () => this.#cutOff++);
+    return new LineWriter(response, { ...this.#options.limits, unreadBytesMax }, () => this.#cutOff++);
   }
 
   #statement(

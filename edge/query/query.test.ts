@@ -1,5 +1,13 @@
 import { afterEach, expect, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { freePort } from "../../deploy/servers/child.ts";
 import { until } from "../edge.fixture.ts";
@@ -145,6 +153,14 @@ test("answers have bounds: rows, bytes, one value, memory", async () => {
   expect(await replica.refusal(`SELECT '${"x".repeat(17_000)}'`)).not.toBeNull();
 }, 60_000);
 
+test("an answer that waits from the start is no slow reader's", async () => {
+  const replica = await new QueriedReplica().serve({ unreadBytesMax: 10_000 });
+  const lines = await replica.query(
+    "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 9000) SELECT x, hex(zeroblob(300)) FROM n",
+  );
+  expect([lines.length, lines.at(-1)!.end.rows]).toEqual([9_002, 9_000]);
+}, 30_000);
+
 test("as many statements run as may, and the next one is told to come again", async () => {
   const replica = await new QueriedReplica().serve({ queriesMax: 2, statementMsMax: 3_000 });
   const running = [replica.refusal(BOMB), replica.refusal(BOMB)];
@@ -206,8 +222,12 @@ test("on loopback a token is asked for, out of a file that its owner alone reads
   const port = await freePort();
   const replica = new QueriedReplica();
   const token = "t".repeat(40), token_file = join(replica.folder, "token");
-  writeFileSync(token_file, `${token}\n`, { mode: 0o600 });
-  await replica.serve({}, { address: "127.0.0.1", port, token_file });
+  writeFileSync(token_file, `${token}\n`, { mode: 0o644 });
+  const serving = replica.serve({}, { address: "127.0.0.1", port, token_file });
+  // Nothing listens while others may read it; then it is tried again.
+  await until(() => replica.service?.status().last_error?.includes("others may read it") === true, 15_000);
+  chmodSync(token_file, 0o600);
+  await serving;
   const ask = async (authorization?: string) =>
     (await fetch(`http://127.0.0.1:${port}/query`, {
       method: "POST",
