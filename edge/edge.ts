@@ -11,6 +11,7 @@ import { WorkerDoor } from "./balance/worker-door.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ChooseProtocol } from "./http2/choose-protocol.ts";
 import { FrontConnection } from "./http2/front-connection.ts";
+import { queryOutcomes } from "./query/query-outcomes.ts";
 import { KeySets } from "./policy/key-sets.ts";
 import { PolicyCounts } from "./policy/policy-counts.ts";
 import { AcceptProxied } from "./relay/accept-proxied.ts";
@@ -483,6 +484,7 @@ export class Edge {
       gaps: status?.gaps ?? 0,
       connected: status?.connected ?? false,
       restarts: status?.restarts ?? {},
+      queries: queryOutcomes(status?.details ?? {}),
       stale: status?.stale ?? false,
       lagMs: status?.replica?.lag_ms ?? 0,
       behindMs: status?.replica?.behind_ms ?? 0,
