@@ -56,6 +56,7 @@ export async function startTestEdge(
     listener?: Partial<EdgeListener>;
     tracing?: { otlp_url: string; sample_ratio: number };
     tls?: EdgeTls;
+    history?: { rows_max: number; kept_s: number };
   } = {},
 ): Promise<TestEdge> {
   const server = await startOwnRedis();
@@ -69,7 +70,10 @@ export async function startTestEdge(
       regions: options.regions ?? [REGION],
       listeners: [{ address: "127.0.0.1", port: 1, service_port: 80 }],
       admin: { address: "127.0.0.1", port: 1 },
-      rows: { from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
+      rows: {
+        ...{ from: "redis", redis_url: server.urlOf("edge"), replica_file: join(folder, "replica.sqlite") },
+        history: options.history,
+      },
       access_log: logFile,
       tracing: options.tracing,
       private_key_sets: options.privateKeySets ?? false,

@@ -11,6 +11,7 @@ import { WorkerDoor } from "./balance/worker-door.ts";
 import { adminPages } from "./admin/admin-pages.ts";
 import { ChooseProtocol } from "./http2/choose-protocol.ts";
 import { FrontConnection } from "./http2/front-connection.ts";
+import { queryOutcomes } from "./query/query-outcomes.ts";
 import { KeySets } from "./policy/key-sets.ts";
 import { PolicyCounts } from "./policy/policy-counts.ts";
 import { AcceptProxied } from "./relay/accept-proxied.ts";
@@ -37,7 +38,7 @@ import type { Tracing } from "./trace/tracing.ts";
 import { AcceptTls } from "./tls/accept-tls.ts";
 import type { HandshakeLimits } from "./tls/handshake-limits.ts";
 import { TlsFront } from "./tls/tls-front.ts";
-import { RouteTable, type RowChange } from "./routes/route-table.ts";
+import { RouteTable, type RouteTableOptions, type RowChange } from "./routes/route-table.ts";
 import { openRows, type RowSourceHost } from "./rows/open-rows.ts";
 import type { RowSource } from "./rows/row-source.ts";
 import { loopClock } from "./runtime/loop-clock.ts";
@@ -182,19 +183,14 @@ export class Edge {
       random: this.random,
       log,
     });
-    this.routes = new RouteTable({
-      region: config.region,
-      hostId: this.hostId,
-      usesPeers: config.peers !== undefined,
+    this.routes = this.#table({
+      wallMs: this.wallMs,
       ...(starts === null && peerStarts === null ? {} : {
         onStart: ({ id }, started) => {
           starts?.rowSaid(id, started);
           peerStarts?.rowSaid(id, started);
         },
       }),
-      nowMs: this.nowMs,
-      wallMs: this.wallMs,
-      policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
     });
     this.relay = {
       region: config.region,
@@ -259,12 +255,23 @@ export class Edge {
       limits: this.limits,
       holdWaitersMax: this.holdWaitersMax,
       holdWaitMsMax: this.holdWaitMsMax,
+      wallMs: () => Date.now(),
+      tableAt: (atMs) => this.#table({ wallMs: () => atMs, distances: this.routes.distances }),
       listeners: () => this.#appListeners,
       random: this.random,
       nowMs: this.nowMs,
       draining: () => this.relay.draining,
     });
     this.app = decisionApp(this.adminPages, (host, token) => this.tls.acme.http(host, token));
+  }
+
+  #table(more: Pick<RouteTableOptions, "wallMs" | "onStart" | "distances">): RouteTable {
+    const { region, peers } = this.#config;
+    return new RouteTable({
+      ...{ region, hostId: this.hostId, usesPeers: peers !== undefined, nowMs: this.nowMs },
+      policies: { limits: this.limits, keySets: this.keySets, counts: this.policyCounts },
+      ...more,
+    });
   }
 
   /** Ports as bound, in the order of the configuration; then the admin's, then the peers'. For configurations that say 0 in tests. */
@@ -477,6 +484,7 @@ export class Edge {
       gaps: status?.gaps ?? 0,
       connected: status?.connected ?? false,
       restarts: status?.restarts ?? {},
+      queries: queryOutcomes(status?.details ?? {}),
       stale: status?.stale ?? false,
       lagMs: status?.replica?.lag_ms ?? 0,
       behindMs: status?.replica?.behind_ms ?? 0,

@@ -20,6 +20,7 @@ export interface CliDefaults {
   readonly api_url?: string;
   readonly token?: string;
   readonly edge_admin_url?: string;
+  readonly replica_socket?: string;
   readonly registry?: { readonly host: string; readonly auth_file: string };
 }
 
@@ -82,5 +83,16 @@ export function edgeOf(flag: string | undefined, env: Environment, defaults: Cli
   throw new GodwitError("cli.no_edge", said, {
     fault: "client",
     hint: "name its admin listener with --edge or GODWIT_EDGE_URL, something like http://127.0.0.1:8085",
+  });
+}
+
+/** @throws `cli.no_replica` */
+export function replicaSocketOf(flag: string | undefined, env: Environment, defaults: CliDefaults): string {
+  const socket = flag ?? (env.GODWIT_REPLICA_SOCKET || defaults.replica_socket);
+  if (socket !== undefined && socket !== "") return socket;
+  throw new GodwitError("cli.no_replica", "Do not know which replica to ask", {
+    fault: "client",
+    hint: "start a stack with `bun run up`, or name the socket of an edge's `rows.query` with --socket or " +
+      "GODWIT_REPLICA_SOCKET",
   });
 }

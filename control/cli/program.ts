@@ -30,6 +30,7 @@ export function godwitProgram(): Command {
   addMachine(program);
   addLogs(program);
   addRoute(program);
+  addReplica(program);
   program.command("version").description("the version of this command").action((_, command: Command) => {
     const { json } = command.optsWithGlobals<GlobalFlags>();
     console.log(json ? JSON.stringify({ version: VERSION }) : `godwit ${VERSION}`);
@@ -150,9 +151,33 @@ function addRoute(program: Command): void {
     .argument("<url>")
     .option("--region <code>", "as an edge there would decide")
     .option("-H, --header <name: value>", "of the request; repeat it", collect)
+    .option("--at <time>", 'as it was then: 2026-11-28T19:34:05Z, or "5m ago"')
     .option("--edge <url>", "the admin listener to ask (GODWIT_EDGE_URL)")
     .action(async (url: string, flags: ExplainFlags, command: Command) =>
       await (await import("./commands/route.ts")).explainRoute(await sessionOf(command), url, flags)
+    );
+}
+
+function addReplica(program: Command): void {
+  const replica = program.command("replica").description(
+    "what this machine's replica of the routing state holds",
+  )
+    .option("--socket <path>", "where it answers (GODWIT_REPLICA_SOCKET)");
+  const load = () => import("./commands/replica.ts");
+  replica.command("status").description("how fresh it is, and what is wrong with it")
+    .action(async (_, command: Command) =>
+      await (await load()).replicaStatus(await sessionOf(command), command.optsWithGlobals())
+    );
+  replica.command("query").description("one SELECT over its rows").argument("<sql>")
+    .option("-p, --param <value>", "of a ? in it, a number or text; repeat it", collect)
+    .action(async (sql: string, _, command: Command) =>
+      await (await load()).replicaQuery(await sessionOf(command), sql, command.optsWithGlobals())
+    );
+  replica.command("watch").description("the rows of a SELECT, then each change").argument("<sql>")
+    .option("-p, --param <value>", "of a ? in it, a number or text; repeat it", collect)
+    .option("-k, --key <column>", "tells rows apart; repeat it (default: key, or all columns)", collect)
+    .action(async (sql: string, _, command: Command) =>
+      await (await load()).replicaWatch(await sessionOf(command), sql, command.optsWithGlobals())
     );
 }
 

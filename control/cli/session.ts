@@ -8,6 +8,7 @@ import {
   type Environment,
   type GlobalFlags,
   readDefaults,
+  replicaSocketOf,
 } from "./context.ts";
 import { GodwitError } from "../contract/errors.ts";
 
@@ -38,6 +39,11 @@ export class Session {
   /** An edge's admin listener. */
   edge(flag: string | undefined): string {
     return edgeOf(flag, this.#env, this.defaults);
+  }
+
+  /** The socket of a replica on this machine. */
+  replicaSocket(flag: string | undefined): string {
+    return replicaSocketOf(flag, this.#env, this.defaults);
   }
 
   /** The command's result: one JSON document, or text for people. */

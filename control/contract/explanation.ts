@@ -59,5 +59,23 @@ export const Explanation = z.object({
     version: z.object({ epoch: z.number(), seq: z.number() }).nullable(),
     published_ms: z.number().nullable(),
   })),
+  /** Where a time in the past was asked for: all above is then decided from the rows of that time. */
+  past: z.object({
+    at_ms: z.number(),
+    /** When the oldest change was taken that the edge's replica remembers; null: it keeps no history. */
+    reaches_to_ms: z.number().nullable(),
+    /** What is not known of that time, a sentence each. */
+    unknown: z.array(z.string()),
+    rows: z.array(z.object({
+      table: z.enum(TABLE_NAMES),
+      key: z.string(),
+      /** `unknown`: it has changed since, and its earlier version is not remembered. */
+      state: z.enum(["live", "deleted", "unknown"]),
+      version: z.object({ epoch: z.number(), seq: z.number() }).nullable(),
+      /** When the edge's replica took it; where it has not changed since, when it was published. */
+      applied_ms: z.number().nullable(),
+      row: z.unknown(),
+    })),
+  }).optional(),
 });
 export type Explanation = z.infer<typeof Explanation>;

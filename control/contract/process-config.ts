@@ -124,6 +124,14 @@ export const EdgeRows = z.discriminatedUnion("from", [
     snapshot_token_file: Path.optional(),
     /** Where this replica's own snapshots are served (edge/snapshot/README.md). None: none is built. */
     snapshots_listen: z.object({ address: z.string(), port: Port }).optional(),
+    /**
+     * Where programs of this host ask the replica (edge/query/README.md): a unix socket that its owner may open, or loopback
+     * with a bearer token from a file of mode 0600. None: nowhere.
+     */
+    query: z.union([
+      z.object({ socket: Path }),
+      z.object({ address: z.string(), port: Port, token_file: Path }),
+    ]).optional(),
     /** How old the newest snapshot gets at most, in seconds, while anything changes. @default 3600 */
     snapshot_interval_s: z.number().int().min(60).max(604_800).optional(),
     /** Seconds without an answer of Redis, or behind the streams, past which the edge calls itself stale. @default 60 */

@@ -10,6 +10,8 @@ export const CliFile = z.object({
   token: z.string(),
   /** The edge's admin listener, for `godwit route explain`. */
   edge_admin_url: z.string().optional(),
+  /** Where the edge's replica answers, for `godwit replica`. */
+  replica_socket: z.string().optional(),
   registry: z.object({ host: z.string(), auth_file: z.string() }),
 });
 export type CliFile = z.infer<typeof CliFile>;

@@ -28,6 +28,8 @@ export interface Home {
   readonly membershipSocket: string;
   /** Where the replica beside control says how it is. */
   readonly snapshotsSocket: string;
+  /** Where the edge's replica answers queries. */
+  readonly replicaSocket: string;
 }
 
 /** @param rootless where the run folder is below the temporary folder, because /run is root's */
@@ -50,6 +52,7 @@ export function homeAt(folder: string, rootless = process.getuid?.() !== 0): Hom
     edgeSocket: join(runFolder, "edge.sock"),
     membershipSocket: join(runFolder, "membership.sock"),
     snapshotsSocket: join(runFolder, "snapshots.sock"),
+    replicaSocket: join(runFolder, "replica.sock"),
   };
 }
 

@@ -51,6 +51,7 @@ describe("processConfigs()", () => {
       from: "redis",
       redis_url: `redis://edge:${word("e")}@127.0.0.1:18083/0`,
       api_public_key: "k".repeat(43),
+      query: { socket: homeAt("/tmp/godwit-nowhere", false).replicaSocket },
     });
     expect(control.publisher_key_file).toBe("/tmp/godwit-nowhere/control/publisher-key.pem");
     expect(JSON.stringify({ worker, edge })).not.toContain(word("p"));

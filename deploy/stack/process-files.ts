@@ -14,6 +14,9 @@ import type { Home } from "./home.ts";
 import { type HomeRecord, type Secrets, writePrivately } from "./home-record.ts";
 import type { PortPlan } from "./ports.ts";
 
+/** For `route explain --at`. */
+const HISTORY_ROWS_MAX = 10_000;
+const HISTORY_KEPT_S = 86_400;
 const IMAGE_CACHE_MB_MAX = 20_480;
 const IMAGE_MB_MAX = 8_192;
 const IMAGE_FILES_MAX = 500_000;
@@ -143,6 +146,8 @@ export function processConfigs(facts: StackFacts) {
       api_public_key: facts.apiPublicKey,
       snapshots_from: [`http://127.0.0.1:${ports.snapshots}`],
       snapshot_token_file: snapshotFilesOf(home).token,
+      query: { socket: home.replicaSocket },
+      history: { rows_max: HISTORY_ROWS_MAX, kept_s: HISTORY_KEPT_S },
     },
     access_log: join(home.logs, "access.log"),
     server_name: "godwit",

@@ -233,6 +233,7 @@ async function makeCliFile(home: Home, ports: PortPlan): Promise<CliFile> {
     schema: 1,
     api_url: `http://127.0.0.1:${ports.api}`,
     edge_admin_url: `http://127.0.0.1:${ports.edge_admin}`,
+    replica_socket: home.replicaSocket,
     token,
     registry: { host: registryHostOf(ports), auth_file: registryAuthFileOf(home) },
   };

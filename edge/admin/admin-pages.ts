@@ -4,9 +4,12 @@ import type { Metrics } from "../request/metrics.ts";
 import { hostName } from "../relay/host-name.ts";
 import { RegionCode } from "../../control/contract/names.ts";
 import { describeRoute } from "../routes/describe-route.ts";
-import { explain, type ExplainSources } from "./explain.ts";
+import type { RowSource } from "../rows/row-source.ts";
+import { explain } from "./explain.ts";
+import { explainAt, type ExplainAtSources } from "./explain-at.ts";
 
-export interface AdminSources extends ExplainSources {
+export interface AdminSources extends ExplainAtSources {
+  readonly rows: () => RowSource | null;
   readonly metrics: () => Metrics;
   readonly draining: () => boolean;
 }
@@ -54,7 +57,18 @@ export function adminPages(sources: AdminSources): Hono {
     if (region !== null && !RegionCode.safeParse(region).success) {
       return c.json({ error: "region= must be a region's code" }, 400);
     }
-    return c.json(explain(sources, { url, region, fields: asked.getAll("field") }));
+    const question = { url, region, fields: asked.getAll("field") };
+    const at = asked.get("at");
+    if (at === null) return c.json(explain(sources, question));
+    const atMs = Number(at);
+    if (!/^\d{1,15}$/.test(at) || atMs > sources.wallMs()) {
+      return c.json({ error: "at= must be a time in the past, in milliseconds since 1970" }, 400);
+    }
+    const past = sources.rows()?.past?.() ?? null;
+    if (past === null) {
+      return c.json({ error: "the rows of this edge have no past: they do not come from a replica" }, 400);
+    }
+    return c.json(explainAt(sources, past, question, atMs));
   });
   return pages;
 }

@@ -36,7 +36,7 @@ export interface ExplainSources {
   readonly limits: Limits;
   readonly holdWaitersMax: number;
   readonly holdWaitMsMax: number;
-  readonly rows: () => RowSource | null;
+  readonly rows: () => Pick<RowSource, "origin"> | null;
   /** Ports that clients connect to, and the service port that each stands for. */
   readonly listeners: () => readonly { readonly port: number; readonly servicePort: number }[];
   readonly nowMs: () => number;

@@ -36,6 +36,8 @@ export function makeTables(database: SqlDatabase): void {
     id INTEGER PRIMARY KEY AUTOINCREMENT, table_name TEXT NOT NULL, key TEXT NOT NULL, epoch INTEGER NOT NULL,
     seq INTEGER NOT NULL, applied_ms INTEGER NOT NULL, row TEXT)`);
   database.exec("CREATE INDEX IF NOT EXISTS history_of_row ON history (table_name, key, id)");
+  database.exec(`CREATE INDEX IF NOT EXISTS history_of_app ON history (json_extract(row, '$.app_id'), key)
+    WHERE table_name = 'machines'`);
   database.exec(`PRAGMA user_version = ${REPLICA_SCHEMA}`);
 }
 

@@ -20,7 +20,7 @@ import type { OwnerState } from "./judge-generation.ts";
 import { OwnerSums, type TableSum } from "./owner-sums.ts";
 import { makeTables } from "./replica-schema.ts";
 import { rowChecksum, type StoredRow } from "./row-checksum.ts";
-import { type HistoryLimits, NO_HISTORY, type RowAt, RowHistory } from "./row-history.ts";
+import { type HistoryLimits, NO_HISTORY, PastRows, type RowAt, RowHistory } from "./row-history.ts";
 import { StoredRows } from "./stored-rows.ts";
 import { compareIds, START } from "./stream-gap.ts";
 
@@ -106,6 +106,7 @@ export class ReplicaStore extends StoredRows {
   readonly #commit: SqlStatement;
   readonly #rollback: SqlStatement;
   readonly #history: RowHistory;
+  #past: PastRows | null = null;
   readonly sums: OwnerSums;
   readonly digests: DigestStates;
   #sumListener: SumListener | null = null;
@@ -421,21 +422,9 @@ export class ReplicaStore extends StoredRows {
 
   // ── what is in it ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  /**
-   * A row as this replica had it at a time: from its history, or as it is where it has not changed since.
-   * Null where that is not known.
-   */
+  /** @see PastRows.rowAt */
   rowAt(table: TableName, key: string, atMs: number): RowAt | null {
-    const [now] = this.#database.prepare(
-      `SELECT epoch, seq, published_ms, row FROM ${table} WHERE key = ?`,
-    ).all(key);
-    const then = this.#history.rowAt(table, key, atMs);
-    if (then !== null || now === undefined || Number(now.published_ms) > atMs) return then;
-    return {
-      version: { epoch: Number(now.epoch), seq: Number(now.seq) },
-      row: now.row === null ? null : JSON.parse(String(now.row)),
-      applied_ms: Number(now.published_ms),
-    };
+    return (this.#past ??= new PastRows(this.#database)).rowAt(table, key, atMs);
   }
 
   /** Counted once and then kept, since it is asked for every second. */

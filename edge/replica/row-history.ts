@@ -1,7 +1,7 @@
 /** Earlier versions of rows, for `godwit route explain --at`: as many as fit, for as long as wanted. Off by default. */
 import type { StateEvent } from "../../control/contract/events.ts";
 import type { TableName } from "../../control/contract/rows.ts";
-import type { SqlDatabase, SqlStatement } from "../runtime/sqlite-port.ts";
+import type { SqlDatabase, SqlStatement, SqlValue } from "../runtime/sqlite-port.ts";
 
 export interface HistoryLimits {
   /** 0: none is kept. */
@@ -14,7 +14,7 @@ export interface RowAt {
   readonly version: { readonly epoch: number; readonly seq: number };
   /** Null where it was deleted. */
   readonly row: unknown;
-  /** When this replica took it. */
+  /** When this replica took it; where it has not changed since, when its owner published it. */
   readonly applied_ms: number;
 }
 
@@ -23,7 +23,6 @@ export class RowHistory {
   readonly #insert: SqlStatement;
   readonly #trimCount: SqlStatement;
   readonly #trimAge: SqlStatement;
-  readonly #find: SqlStatement;
   #recorded = false;
 
   constructor(database: SqlDatabase, limits: HistoryLimits) {
@@ -36,9 +35,6 @@ export class RowHistory {
     this.#trimAge = database.prepare(`
       DELETE FROM history WHERE id < (
         SELECT coalesce((SELECT id FROM history WHERE applied_ms >= ? ORDER BY id LIMIT 1), 1 << 62))`);
-    this.#find = database.prepare(`
-      SELECT epoch, seq, applied_ms, row FROM history
-      WHERE table_name = ? AND key = ? AND applied_ms <= ? ORDER BY id DESC LIMIT 1`);
   }
 
   /** Inside the transaction that changes the row. */
@@ -56,15 +52,65 @@ export class RowHistory {
     this.#trimCount.run(this.#limits.rowsMax);
     this.#trimAge.run(nowMs - this.#limits.keptMs);
   }
+}
 
-  /** Null where nothing that old is known of it. */
-  rowAt(table: TableName, key: string, atMs: number): RowAt | null {
-    const [found] = this.#find.all(table, key, atMs);
-    if (found === undefined) return null;
-    return {
-      version: { epoch: Number(found.epoch), seq: Number(found.seq) },
-      row: found.row === null ? null : JSON.parse(String(found.row)),
-      applied_ms: Number(found.applied_ms),
-    };
+/** Keys of machines that one app is said to have had; a page for people shows no more. */
+export const PAST_KEYS_MAX = 1_000;
+
+/** What a replica's file knows of the past, for whoever can read it. */
+export class PastRows {
+  readonly #database: SqlDatabase;
+  readonly #find: SqlStatement;
+  readonly #oldest: SqlStatement;
+  readonly #machines: SqlStatement;
+
+  constructor(database: SqlDatabase) {
+    this.#database = database;
+    this.#find = database.prepare(`
+      SELECT epoch, seq, applied_ms, row FROM history
+      WHERE table_name = ? AND key = ? AND applied_ms <= ? ORDER BY id DESC LIMIT 1`);
+    this.#oldest = database.prepare("SELECT applied_ms FROM history ORDER BY id LIMIT 1");
+    // By the index history_of_app, whose words these are.
+    this.#machines = database.prepare(`
+      SELECT DISTINCT key FROM history
+      WHERE table_name = 'machines' AND json_extract(row, '$.app_id') = ? LIMIT ${PAST_KEYS_MAX}`);
   }
+
+  /** A row as it was: from the history, or as it is where it has not changed since. Null where that is not known. */
+  rowAt(table: TableName, key: string, atMs: number): RowAt | null {
+    const [then] = this.#find.all(table, key, atMs);
+    if (then !== undefined) return rowOf(then, Number(then.applied_ms));
+    const now = this.#stored(table, key);
+    const publishedMs = Number(now?.published_ms);
+    return now === undefined || publishedMs > atMs ? null : rowOf(now, publishedMs);
+  }
+
+  /** Live or deleted: where nothing is, nothing was as far as can be told. */
+  isStored(table: TableName, key: string): boolean {
+    return this.#stored(table, key) !== undefined;
+  }
+
+  /** When the oldest change was taken that is remembered; null where none is. */
+  reachesToMs(): number | null {
+    const [oldest] = this.#oldest.all();
+    return oldest === undefined ? null : Number(oldest.applied_ms);
+  }
+
+  /** Machines that have been this app's while the history was kept. */
+  machineKeysOf(appId: string): string[] {
+    return this.#machines.all(appId).map(({ key }) => String(key));
+  }
+
+  #stored(table: TableName, key: string): Record<string, SqlValue> | undefined {
+    const sql = `SELECT epoch, seq, published_ms, row FROM ${table} WHERE key = ?`;
+    return this.#database.prepare(sql).all(key)[0];
+  }
+}
+
+function rowOf({ epoch, seq, row }: Record<string, SqlValue>, appliedMs: number): RowAt {
+  return {
+    version: { epoch: Number(epoch), seq: Number(seq) },
+    row: row === null ? null : JSON.parse(String(row)),
+    applied_ms: appliedMs,
+  };
 }

@@ -1,16 +1,12 @@
 /** The admin pages of a replicator alone: `/replica`, `/healthz`, `/metrics`, on loopback or a socket of its owner's. */
-import { unlinkSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import { connect } from "node:net";
-import process from "node:process";
+import { createServer } from "node:http";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
+import { pageOf as replicaPage } from "../workers/open-replica.ts";
 import type { Page } from "../workers/messages.ts";
 import type { AdminPlace } from "./options.ts";
+import { listening, listenOnSocket } from "./owner-socket.ts";
 import { replicaMetrics } from "./replica-metrics.ts";
-
-/** sun_path of sockaddr_un (unix(7)), less its NUL. */
-const SOCKET_PATH_BYTES_MAX = 107;
 
 export interface AdminSources {
   status(): RowSourceStatus;
@@ -64,52 +60,13 @@ export function pageOf(method: string, path: string, sources: AdminSources): Pag
         status: !status.connected ? "disconnected" : sources.caughtUp() ? "ok" : "catching_up",
         stale_ms: status.stale_ms,
       });
-    case "/replica": {
-      const { details, ...rest } = status;
-      return json(200, { ...rest, ...details });
-    }
+    case "/replica":
+      return json(200, replicaPage(status));
     case "/metrics":
       return { status: 200, contentType: "text/plain; version=0.0.4", body: replicaMetrics(status) };
     default:
       return json(404, { error: "there are /replica, /healthz and /metrics" });
   }
-}
-
-async function listenOnSocket(server: Server, socket: string): Promise<void> {
-  if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX) {
-    throw new Error(`a socket's path has at most ${SOCKET_PATH_BYTES_MAX} bytes`);
-  }
-  if (await answers(socket)) throw new Error("somebody answers there");
-  try {
-    unlinkSync(socket); // left by one that was killed
-  } catch {
-    // There was none, which is the usual case; anything else shows in what follows.
-  }
-  const before = process.umask(0o177);
-  try {
-    await listening(server, () => server.listen(socket));
-  } finally {
-    process.umask(before);
-  }
-}
-
-function listening(server: Server, listen: () => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.once("listening", () => resolve());
-    listen();
-  });
-}
-
-function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const client = connect(socket);
-    client.once("connect", () => {
-      client.destroy();
-      resolve(true);
-    });
-    client.once("error", () => resolve(false));
-  });
 }
 
 function json(status: number, body: unknown): Page {

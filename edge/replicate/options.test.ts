@@ -32,6 +32,18 @@ test("replicateOptions() makes a replicator's settings of a command line", async
   expect(options?.json).toBe(true);
 });
 
+test("replicateOptions() takes a place for queries: a socket, or loopback with a token", async () => {
+  const base = "--redis redis://127.0.0.1:6379 --file r.sqlite";
+  const place = async (more: string) => (await optionsOf(`${base}${more}`))?.settings.rows.query;
+  expect(await place("")).toBeUndefined();
+  expect(await place(" --query /run/query.sock")).toEqual({ socket: "/run/query.sock" });
+  expect(await place(" --query 127.0.0.1:9300 --query-token-file /etc/token")).toEqual({
+    ...{ address: "127.0.0.1", port: 9_300, token_file: "/etc/token" },
+  });
+  expect((await refusal(`${base} --query 127.0.0.1:9300`)).message).toContain("--query-token-file");
+  expect((await refusal(`${base} --query 10.0.0.1:9300 --query-token-file t`)).message).toContain("loopback");
+});
+
 test("replicateOptions() takes a socket for the admin pages, and nothing that others can reach", async () => {
   const base = "--redis redis://127.0.0.1:6379 --file r.sqlite";
   expect((await optionsOf(`${base} --admin /run/replica.sock`))?.admin).toEqual({

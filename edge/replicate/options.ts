@@ -23,6 +23,8 @@ export const REPLICA_USAGE = `A replicator alone: follows the state streams of a
   --snapshots-from URL,…       who serves snapshots to begin from
   --snapshots-listen ADDRESS:PORT   build snapshots and serve them here
   --snapshot-token-file FILE   the bearer token for both; mode 0600
+  --query ADDRESS:PORT|/PATH   answers queries and subscriptions here (edge/query/README.md)
+  --query-token-file FILE      the bearer token for them where that is an address; mode 0600
   --admin ADDRESS:PORT|/PATH   /replica, /healthz, /metrics: loopback, or a unix socket that its owner may open
   --json                       one JSON object a line on standard output instead of words
   --log-level LEVEL            of the log on standard error (default info)
@@ -40,6 +42,8 @@ const OPTIONS = {
   "snapshots-from": { type: "string" },
   "snapshots-listen": { type: "string" },
   "snapshot-token-file": { type: "string" },
+  query: { type: "string" },
+  "query-token-file": { type: "string" },
   admin: { type: "string" },
   json: { type: "boolean" },
   "log-level": { type: "string" },
@@ -88,6 +92,7 @@ export async function replicateOptions(argv: readonly string[]): Promise<Replica
     snapshots_from: values["snapshots-from"]?.split(","),
     snapshot_token_file: values["snapshot-token-file"],
     snapshots_listen: listenPlace(values["snapshots-listen"]),
+    query: queryPlace(values.query, values["query-token-file"]),
   });
   if (!rows.success || rows.data.from !== "redis") throw invalid(issueOf(rows.error));
   const regions = RegionCode.array().max(64).safeParse(values.regions?.split(",") ?? []);
@@ -134,6 +139,16 @@ function listenPlace(text: string | undefined): AddressPort | undefined {
   const at = readAddressPort(text);
   if (at === null) throw invalid(`--snapshots-listen ${text} is not ADDRESS:PORT`);
   return at;
+}
+
+function queryPlace(text: string | undefined, tokenFile: string | undefined) {
+  if (text === undefined || text.startsWith("/")) return text === undefined ? undefined : { socket: text };
+  const at = readAddressPort(text);
+  if (at === null || !isLoopback(at.address)) {
+    throw invalid(`--query ${text} is neither a loopback ADDRESS:PORT nor the absolute path of a socket`);
+  }
+  if (tokenFile === undefined) throw invalid("--query on an address wants --query-token-file");
+  return { ...at, token_file: tokenFile };
 }
 
 function adminPlace(text: string): AdminPlace {

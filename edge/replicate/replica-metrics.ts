@@ -1,4 +1,5 @@
 /** A replica's status as Prometheus reads it (text format 0.0.4). Pure. Names as on an edge's own page where it has them. */
+import { queryOutcomes } from "../query/query-outcomes.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 
 type Type = "counter" | "gauge";
@@ -56,6 +57,11 @@ export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details
     "From the owner's commit to being applied here, of the newest event.",
     number(details.last_lag_ms),
   );
+  const outcomes = Object.entries(queryOutcomes(details));
+  if (outcomes.length > 0) {
+    const help = "Queries of the replica by what became of them, and times that a bound of theirs was met.";
+    family("godwit_replica_queries", "counter", help, labelled("outcome", outcomes));
+  }
   return lines.join("\n") + "\n";
 }
 

@@ -86,7 +86,11 @@ for (const runtime of ["bun", "deno"] as const) {
       // Another reads on from there, on a port this time.
       await redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(hostnameEvent("d.test")));
       const [port, snapshotsPort] = [await freePort(), await freePort()];
-      const second = start("second", `127.0.0.1:${port}`, `--snapshots-listen=127.0.0.1:${snapshotsPort}`);
+      const queries = join(own, "query.sock");
+      const second = start(
+        ...["second", `127.0.0.1:${port}`, `--snapshots-listen=127.0.0.1:${snapshotsPort}`] as const,
+        ...["--query", queries],
+      );
       try {
         await caughtUp("second");
         const replica = await (await fetch(`http://127.0.0.1:${port}/replica`)).json();
@@ -94,6 +98,32 @@ for (const runtime of ["bun", "deno"] as const) {
         const listed = () => fetch(`http://127.0.0.1:${snapshotsPort}/replica/snapshots`);
         await until(() => listed().then(({ ok }) => ok, () => false));
         expect(await (await listed()).json()).toEqual({ snapshots: [] });
+
+        await until(() => linesOf(join(own, "second")).some(({ event }) => event === "queries"), 20_000);
+        const ask = async (path: string, sql: string) => {
+          const init = { method: "POST", body: JSON.stringify({ sql }), unix: queries };
+          return await fetch(`http://replica${path}`, init as RequestInit);
+        };
+        const refusal = async (sql: string) => (await (await ask("/query", sql)).json()).error.code;
+        const said = await (await ask("/query", "SELECT hostname FROM hostnames ORDER BY 1")).text();
+        expect(said).toContain('{"columns":["hostname"]}\n{"row":["a.test"]}\n');
+        expect(await refusal("DELETE FROM main.hostnames")).toBe("query.forbidden");
+        expect(await refusal("SELECT count(*) FROM quarantine")).toBe("query.forbidden");
+        expect(await refusal(`VACUUM INTO '${join(own, "copy")}'`)).toBe("query.sql_invalid");
+        expect(await refusal("SELECT 1; SELECT 2")).toBe("query.sql_invalid");
+        expect(await refusal("SELECT abs(-9223372036854775808) FROM hostnames")).toBe("query.sql_invalid");
+        expect(await refusal("SELECT zeroblob(2000000)")).toBe("query.result_too_large");
+        const endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)";
+        expect(await refusal(`${endless} SELECT count(*) FROM n`)).toBe("query.time_exceeded");
+        const watch = (await ask("/subscribe", "SELECT key FROM hostnames")).body!.getReader();
+        let seen = "";
+        const untilSeen = async (what: string) => {
+          while (!seen.includes(what)) seen += new TextDecoder().decode((await watch.read()).value);
+        };
+        await untilSeen("snapshot");
+        await redis.xadd(GLOBAL_STREAM, "*", ...rawBatch(hostnameEvent("e.test")));
+        await untilSeen('"kind":"insert","id":5,"values":["e.test"]');
+        await watch.cancel();
       } finally {
         second.kill("SIGTERM");
       }
@@ -101,7 +131,7 @@ for (const runtime of ["bun", "deno"] as const) {
       const database = openBunDatabase(file, "readonly");
       const keys = database.prepare("SELECT key FROM hostnames ORDER BY key").all().map(({ key }) => key);
       database.close();
-      expect(keys).toEqual(["a.test", "b.test", "c.test", "d.test"]);
+      expect(keys).toEqual(["a.test", "b.test", "c.test", "d.test", "e.test"]);
       for (const name of ["first", "first.log", "second", "second.log"]) {
         expect(readFileSync(join(own, name), "utf8")).not.toContain(new URL(server.urlOf("edge")).password);
       }

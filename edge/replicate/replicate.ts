@@ -4,8 +4,9 @@
  */
 import process from "node:process";
 import type { Logger } from "pino";
-import { openReplica, openSnapshots, statusOf } from "../workers/open-replica.ts";
+import { openQueries, openReplica, openSnapshots, pageOf, statusOf } from "../workers/open-replica.ts";
 import { untilCaughtUp } from "../workers/until-caught-up.ts";
+import type { RowChange } from "../routes/route-table.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
 import type { ReplicateOptions } from "./options.ts";
@@ -20,10 +21,18 @@ export async function replicate(
   const say = (event: Record<string, unknown>, words: string) =>
     console.log(json ? JSON.stringify(event) : words);
   const snapshots = openSnapshots(settings.rows, log);
-  const onChanges = (changes: readonly unknown[]) => snapshots?.changed(changes.length);
-  const replica = openReplica(settings, runtime.openDatabase, log, { onChanges });
+  const queries = openQueries(settings.rows, log, {
+    page: () => pageOf(status()),
+    onListening: (port) => say({ event: "queries", port }, "answering queries"),
+  });
+  const onChanges = (changes: RowChange[]) => {
+    snapshots?.changed(changes.length);
+    queries?.changed(changes);
+  };
+  const onTakeOver = () => queries?.takenOver();
+  const replica = openReplica(settings, runtime.openDatabase, log, { onChanges, onTakeOver });
   let isCaughtUp = false;
-  const status = () => statusOf(replica, snapshots);
+  const status = () => statusOf(replica, snapshots, queries);
   let listener: AdminListener | null = null;
   try {
     if (admin !== null) listener = await listenReplicaAdmin(admin, { status, caughtUp: () => isCaughtUp });
@@ -53,10 +62,11 @@ export async function replicate(
   });
   replica.start();
   snapshots?.start();
+  queries?.start();
   say({ event: "started", pid: process.pid, admin_port: listener?.port ?? null }, `following ${host}`);
   await ended.promise;
   await listener?.stop();
-  await Promise.all([replica.stop(), snapshots?.stop()]);
+  await Promise.all([replica.stop(), snapshots?.stop(), queries?.stop()]);
   say({ event: "stopped" }, "stopped");
 }
 

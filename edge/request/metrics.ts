@@ -16,6 +16,7 @@ export interface ReplicaSample {
   readonly gaps: number;
   readonly connected: boolean;
   readonly restarts: Readonly<Record<string, number>>;
+  readonly queries: Readonly<Record<string, number>>;
   readonly stale: boolean;
   readonly lagMs: number;
   readonly behindMs: number;
@@ -163,6 +164,14 @@ export class Metrics {
         const { restarts } = sources.replica();
         return Object.entries(restarts).map(([reason, value]) => ({ labels: { reason }, value }));
       },
+    );
+    family(
+      this.registry,
+      "counter",
+      "godwit_replica_queries",
+      "Queries of the replica by what became of them, and times that a bound of theirs was met.",
+      () =>
+        Object.entries(sources.replica().queries).map(([outcome, value]) => ({ labels: { outcome }, value })),
     );
     gauge(
       "godwit_replica_stale",

@@ -47,12 +47,14 @@ export interface RouteTableOptions {
   readonly nowMs: () => number;
   /** Milliseconds since 1970. */
   readonly wallMs: () => number;
+  /** @default none is known yet */
+  readonly distances?: RegionDistances;
   /** Without it services have no policies. */
   readonly policies?: PolicyDependencies;
 }
 
 export class RouteTable {
-  readonly distances = new RegionDistances();
+  readonly distances: RegionDistances;
   readonly #options: RouteTableOptions;
   readonly #hostnames = new Map<string, AppRoute>();
   /** How many of them are patterns; without any, a name that is not there costs one look-up. */
@@ -76,6 +78,7 @@ export class RouteTable {
 
   constructor(options: RouteTableOptions) {
     this.#options = options;
+    this.distances = options.distances ?? new RegionDistances();
   }
 
   get sizes(): { hostnames: number; apps: number; machines: number } {
@@ -110,16 +113,17 @@ export class RouteTable {
     return this.#hostnames.get("*") ?? null;
   }
 
+  machineKeysOf(appId: string): string[] {
+    return this.#apps.get(appId)?.machines.map(({ hostId, id }) => `${hostId}/${id}`) ?? [];
+  }
+
   appNamed(name: string): AppRoute | null {
     return this.#named.get(name) ?? null;
   }
 
   /** The key by which `find` finds: the name itself or the longest pattern. For explanations. */
   hostnameKey(host: string): string | null {
-    if (this.#hostnames.has(host)) return host;
-    const labels = host.split(".");
-    const patterns = labels.slice(1).map((_, i) => `*.${labels.slice(i + 1).join(".")}`);
-    return [...patterns, "*"].find((pattern) => this.#hostnames.has(pattern)) ?? null;
+    return hostnameKeys(host).find((key) => this.#hostnames.has(key)) ?? null;
   }
 
   /** @param key `HOST_ID/MACHINE_ID` */
@@ -397,6 +401,12 @@ export class RouteTable {
       }
     }
   }
+}
+
+/** Keys that a host name may be found by, the first that is there counting: the name, then patterns, longest first. */
+export function hostnameKeys(host: string): string[] {
+  const labels = host.split(".");
+  return [host, ...labels.slice(1).map((_, i) => `*.${labels.slice(i + 1).join(".")}`), "*"];
 }
 
 function listOf(first: Backend | null): Backend[] {

@@ -4,6 +4,7 @@
  */
 import { statSync } from "node:fs";
 import type { TableName } from "../../control/contract/rows.ts";
+import { PastRows } from "../replica/row-history.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { OpenDatabase, SqlDatabase, SqlStatement, SqlValue } from "../runtime/sqlite-port.ts";
 import type { News } from "./pending-changes.ts";
@@ -30,6 +31,7 @@ export class ReplicaReader {
   /** Names the file itself, whatever its path leads to later. */
   readonly identity: string;
   readonly #database: SqlDatabase;
+  #past: PastRows | null = null;
   readonly #statements = new Map<string, Statements>();
 
   /** Throws what SQLite or the file system throws. */
@@ -73,6 +75,10 @@ export class ReplicaReader {
     const { owner, epoch, seq, published_ms } = found;
     const version = { epoch: Number(epoch), seq: Number(seq) };
     return { owner: String(owner), version, published_ms: Number(published_ms) };
+  }
+
+  past(): PastRows {
+    return this.#past ??= new PastRows(this.#database);
   }
 
   /**

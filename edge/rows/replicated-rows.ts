@@ -1,5 +1,6 @@
 /** Rows of the state streams for an edge that is one process: a replicator of its own writes them, and it reads them. */
 import type { TableName } from "../../control/contract/rows.ts";
+import type { PastRows } from "../replica/row-history.ts";
 import type { ReplicatorProcess } from "../workers/child-process.ts";
 import type { ReplicatorSettings } from "../workers/messages.ts";
 import { ReplicatorKeeper, withReplicator } from "../workers/replicator-keeper.ts";
@@ -49,6 +50,9 @@ export class ReplicatedRows implements RowSource {
   }
   origin(table: TableName, key: string): RowOrigin | null {
     return this.#shared.origin(table, key);
+  }
+  past(): PastRows | null {
+    return this.#shared.past();
   }
   status(): RowSourceStatus {
     return withReplicator(this.#shared.status(), this.#keeper.status());

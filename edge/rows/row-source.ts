@@ -1,4 +1,5 @@
 /** Where an edge's rows come from: the state streams (`../replica/`), a file, or the command line. */
+import type { PastRows } from "../replica/row-history.ts";
 import type { TableName } from "../../control/contract/rows.ts";
 
 export interface RowSource {
@@ -14,6 +15,9 @@ export interface RowSource {
   has(table: TableName, key: string): boolean;
   /** Whence a live row comes; absent where rows have no owner. */
   origin?(table: TableName, key: string): RowOrigin | null;
+
+  /** What is known of the past; absent, or null, where nothing is. Throws where it cannot be read now. */
+  past?(): PastRows | null;
 }
 
 export interface RowOrigin {

@@ -7,6 +7,7 @@
 import type { Logger } from "pino";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
 import type { TableName } from "../../control/contract/rows.ts";
+import type { PastRows } from "../replica/row-history.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { FromReplicator } from "../workers/messages.ts";
@@ -115,6 +116,10 @@ export class SharedRows implements RowSource {
     } catch {
       return null; // what reads the file all the time counts and reports that it cannot
     }
+  }
+
+  past(): PastRows | null {
+    return this.#reader?.past() ?? null;
   }
 
   status(): RowSourceStatus {

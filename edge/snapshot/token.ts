@@ -8,20 +8,30 @@ export const TOKEN_LENGTH_MAX = 512;
 
 /** @throws GodwitError `replica.snapshot_token_unusable` */
 export function readSnapshotToken(file: string): string {
-  let reason: string;
+  const found = tokenIn(file);
+  if (found.token !== null) return found.token;
+  throw new GodwitError(
+    "replica.snapshot_token_unusable",
+    `Cannot use the token file ${file}: ${found.reason}`,
+    {
+      fault: "client",
+      hint:
+        `snapshot_token_file holds ${TOKEN_LENGTH_MIN} to ${TOKEN_LENGTH_MAX} characters and has mode 0600`,
+    },
+  );
+}
+
+export function tokenIn(file: string): { token: string } | { token: null; reason: string } {
+  const unusable = (reason: string) => ({ token: null, reason });
   try {
     const token = readFileSync(file, "utf8").trim();
-    if ((statSync(file).mode & 0o077) !== 0) reason = "others may read it";
-    else if (!/^[\x21-\x7e]+$/.test(token)) reason = "it holds something else than printable ASCII";
-    else if (token.length >= TOKEN_LENGTH_MIN && token.length <= TOKEN_LENGTH_MAX) return token;
-    else reason = `it has ${token.length} characters`;
+    if ((statSync(file).mode & 0o077) !== 0) return unusable("others may read it");
+    if (!/^[\x21-\x7e]+$/.test(token)) return unusable("it holds something else than printable ASCII");
+    if (token.length >= TOKEN_LENGTH_MIN && token.length <= TOKEN_LENGTH_MAX) return { token };
+    return unusable(`it has ${token.length} characters`);
   } catch (error) {
-    reason = messageOf(error);
+    return unusable(messageOf(error));
   }
-  throw new GodwitError("replica.snapshot_token_unusable", `Cannot use the token file ${file}: ${reason}`, {
-    fault: "client",
-    hint: `snapshot_token_file holds ${TOKEN_LENGTH_MIN} to ${TOKEN_LENGTH_MAX} characters and has mode 0600`,
-  });
 }
 
 /** @param field the value of Authorization */

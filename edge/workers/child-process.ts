@@ -2,6 +2,7 @@
 import { fork } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import type { QueryServerProcess, RunnerProcess } from "../query/messages.ts";
 import type { BuilderProcess } from "../snapshot/keeper.ts";
 import {
   type FromReplicator,
@@ -24,6 +25,8 @@ export type WorkerProcess = ChildProcess<ToWorker, FromWorker>;
 export type ReplicatorProcess = ChildProcess<ToReplicator, FromReplicator>;
 
 const BUILDER_PROGRAM = fileURLToPath(new URL("../snapshot/build-main.ts", import.meta.url).href);
+const QUERY_SERVER_PROGRAM = fileURLToPath(new URL("../query/query-main.ts", import.meta.url).href);
+const RUNNER_PROGRAM = fileURLToPath(new URL("../query/runner-main.ts", import.meta.url).href);
 const REPLICATOR_PROGRAM = fileURLToPath(new URL("./replicator-main.ts", import.meta.url).href);
 
 /** The edge's own program, once more. */
@@ -36,6 +39,14 @@ export function forkReplicator(program: string = REPLICATOR_PROGRAM): Replicator
 }
 
 export function forkSnapshotBuilder(program: string = BUILDER_PROGRAM): BuilderProcess {
+  return forkProgram(program, [], process.env);
+}
+
+export function forkQueryServer(program: string = QUERY_SERVER_PROGRAM): QueryServerProcess {
+  return forkProgram(program, [], process.env);
+}
+
+export function forkRunner(program: string = RUNNER_PROGRAM): RunnerProcess {
   return forkProgram(program, [], process.env);
 }
 

@@ -6,13 +6,14 @@ import { redisStreams } from "../replica/redis-streams.ts";
 import { Replica, type ReplicaOptions } from "../replica/replica.ts";
 import { FolderFiles } from "../replica/replica-files.ts";
 import { REPLICA_SCHEMA } from "../replica/replica-schema.ts";
+import { QueryService, type QueryServiceOptions } from "../query/query-service.ts";
 import { snapshotFolderOf } from "../snapshot/folder.ts";
 import { SnapshotService } from "../snapshot/service.ts";
 import { HttpSnapshotSources } from "../snapshot/sources.ts";
 import type { ReplicaTuning } from "../replica/tuning.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
-import { forkSnapshotBuilder } from "./child-process.ts";
+import { forkQueryServer, forkSnapshotBuilder } from "./child-process.ts";
 import type { ReplicatorSettings } from "./messages.ts";
 
 /** @param around may see all that is asked of Redis */
@@ -68,7 +69,25 @@ export function openSnapshots(rows: ReplicatorSettings["rows"], log: Logger): Sn
   });
 }
 
-export function statusOf(replica: Replica, snapshots: SnapshotService | null): RowSourceStatus {
+/** @returns null where the settings have no place for them */
+export function openQueries(
+  rows: ReplicatorSettings["rows"],
+  log: Logger,
+  more: Pick<QueryServiceOptions, "page" | "onListening">,
+): QueryService | null {
+  return QueryService.of({ rows, fork: forkQueryServer, log, ...more });
+}
+
+/** What `/replica` says. */
+export function pageOf({ details, ...rest }: RowSourceStatus): Record<string, unknown> {
+  return { ...rest, ...details };
+}
+
+export function statusOf(
+  replica: Replica,
+  snapshots: SnapshotService | null,
+  queries: QueryService | null,
+): RowSourceStatus {
   const status = replica.status();
   const quarantined = Object.values(status.events_quarantined).reduce((sum, count) => sum + count, 0);
   const { connected, stale_ms, stale, gaps, incidents_count, bootstraps, behind_ms, last_lag_ms, digests } =
@@ -81,7 +100,7 @@ export function statusOf(replica: Replica, snapshots: SnapshotService | null): R
       stale,
       quarantined,
       gaps,
-      details: { ...status, snapshots: snapshots?.status() ?? null },
+      details: { ...status, snapshots: snapshots?.status() ?? null, queries: queries?.status() ?? null },
     },
     replica: {
       ...{ incidents: incidents_count, bootstraps, behind_ms, lag_ms: last_lag_ms },

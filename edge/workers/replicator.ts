@@ -7,7 +7,7 @@ import type { Runtime } from "../runtime/runtime.ts";
 import { CountedStreams } from "./counted-streams.ts";
 import type { FromReplicator, ReplicatorSettings, ToReplicator } from "./messages.ts";
 import { NewsFeed } from "./news-feed.ts";
-import { openReplica, openSnapshots, statusOf } from "./open-replica.ts";
+import { openQueries, openReplica, openSnapshots, pageOf, statusOf } from "./open-replica.ts";
 import { untilCaughtUp } from "./until-caught-up.ts";
 
 export const HEARTBEAT_INTERVAL_MS = 1_000;
@@ -22,6 +22,9 @@ export async function runReplicator(
   const tell = (message: FromReplicator) => void process.send?.(message);
   const feed = new NewsFeed((news) => tell({ type: "news", news }));
   const snapshots = openSnapshots(settings.rows, log);
+  const queries = openQueries(settings.rows, log, {
+    page: () => pageOf(statusOf(replica, snapshots, queries)),
+  });
   let streams: CountedStreams | null = null;
   const around = (inner: StateStreams) => streams = new CountedStreams(inner);
   const heard = {
@@ -29,22 +32,24 @@ export async function runReplicator(
       for (const { table, key } of changes) feed.pending.add(table, key);
       feed.flush();
       snapshots?.changed(changes.length);
+      queries?.changed(changes);
     },
     onTakeOver() {
       feed.pending.addTakenOver();
       feed.flush();
+      queries?.takenOver();
     },
   };
   const replica = openReplica(settings, runtime.openDatabase, log, heard, around);
   const end = (status: number) =>
-    void Promise.all([replica.stop(), snapshots?.stop()]).then(() => process.exit(status));
+    void Promise.all([replica.stop(), snapshots?.stop(), queries?.stop()]).then(() => process.exit(status));
   onMessage((message) => {
     if (message.type === "stop") end(0);
     else if (message.type === "more") feed.more();
   });
   process.once("disconnect", () => end(1));
   const heartbeat = () => {
-    const status = statusOf(replica, snapshots);
+    const status = statusOf(replica, snapshots, queries);
     const { connected } = status;
     const progress = streams?.progress ?? { answered: 0, taken: 0 };
     const beat = { progress, connected, newsHeld: feed.held };
@@ -60,6 +65,7 @@ export async function runReplicator(
   const caughtUp = untilCaughtUp(replica, heartbeat);
   replica.start();
   snapshots?.start();
+  queries?.start();
   await caughtUp;
   tell({ type: "caught_up" });
   snapshots?.caughtUp();

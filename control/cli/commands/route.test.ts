@@ -56,6 +56,24 @@ test("renderExplanation() shows stages, what the client is told, machines and ro
   );
 });
 
+test("renderExplanation() of a time in the past says which, how far history reaches and what is not known", () => {
+  const past = {
+    ...{ at_ms: 60_000, reaches_to_ms: 30_000, unknown: ["how loaded machines were"] },
+    rows: [],
+  };
+  const text = renderExplanation({ ...explanation, past });
+  expect(text).toContain(
+    "decided by edge edge-1 in ams, as an edge in fra would, from the rows of 1970-01-01T00:01:00.000Z",
+  );
+  expect(text).toContain("ROW                  OWNER  VERSION  SINCE");
+  expect(text).toEndWith(
+    "\n\nHistory reaches back to 1970-01-01T00:00:30.000Z. Not known of that time:\n  - how loaded machines were",
+  );
+  expect(renderExplanation({ ...explanation, past: { ...past, reaches_to_ms: null } })).toContain(
+    "keeps no history",
+  );
+});
+
 async function godwit(...args: string[]) {
   const child = Bun.spawn([process.execPath, join(import.meta.dir, "../main.ts"), ...args], {
     stdout: "pipe",
@@ -83,8 +101,10 @@ test("godwit route explain asks the edge that it is told to, and prints its answ
   const { out, code } = await godwit(
     ...["route", "explain", "http://shop.test/", "--json", "--region", "fra"],
     ...["-H", "fly-prefer-region: fra", "--edge", `http://127.0.0.1:${edge.port}`],
+    ...["--at", "2026-01-02T03:04:05Z"],
   );
   expect(code).toBe(0);
+  expect(asked[0]!.searchParams.get("at")).toBe(String(Date.UTC(2026, 0, 2, 3, 4, 5)));
   expect(JSON.parse(out)).toEqual(explanation);
   const { pathname, searchParams } = asked[0]!;
   expect([pathname, searchParams.get("url"), searchParams.get("region"), searchParams.get("field")]).toEqual([
@@ -99,6 +119,16 @@ test("godwit route explain asks the edge that it is told to, and prints its answ
 test("godwit route explain says what is wrong with what it was given", async () => {
   const notUrl = await godwit("route", "explain", "shop.test");
   expect([notUrl.code, notUrl.err.includes("cli.url")]).toEqual([2, true]);
+  const notTime = await godwit(
+    "route",
+    "explain",
+    "http://shop.test/",
+    "--at",
+    "yesterday",
+    "--edge",
+    "http://127.0.0.1:1",
+  );
+  expect([notTime.code, notTime.err.includes("cli.time")]).toEqual([2, true]);
   const noEdge = await godwit("route", "explain", "http://shop.test/");
   expect([noEdge.code, noEdge.err.includes("cli.no_edge")]).toEqual([2, true]);
   const away = await godwit("route", "explain", "http://shop.test/", "--edge", "http://127.0.0.1:1");

@@ -1,6 +1,7 @@
 /** godwit route explain: asks an edge what it would do with a request, and shows it. */
 import { GodwitError, messageOf } from "../../contract/errors.ts";
 import { Explanation } from "../../contract/explanation.ts";
+import { parseTime } from "../parse-time.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -8,6 +9,7 @@ export interface ExplainFlags {
   readonly region?: string;
   readonly header?: string[];
   readonly edge?: string;
+  readonly at?: string;
 }
 
 const ANSWER_WAIT_MS = 10_000;
@@ -21,6 +23,7 @@ export async function explainRoute(session: Session, url: string, flags: Explain
   }
   const query = new URLSearchParams({ url });
   if (flags.region !== undefined) query.set("region", flags.region);
+  if (flags.at !== undefined) query.set("at", String(parseTime(flags.at, Date.now())));
   for (const field of flags.header ?? []) query.append("field", field);
   const explanation = await ask(session.edge(flags.edge), query);
   session.result(explanation, renderExplanation(explanation));
@@ -53,7 +56,9 @@ async function ask(edge: string, query: URLSearchParams): Promise<Explanation> {
 export function renderExplanation(explanation: Explanation): string {
   const { url, edge, region, stages, refusal, machines, rows } = explanation;
   const where = region === edge.region ? "" : `, as an edge in ${region} would`;
-  const lines = [`${url}`, `decided by edge ${edge.id} in ${edge.region}${where}`, ""];
+  const { past } = explanation;
+  const when = past === undefined ? "" : `, from the rows of ${new Date(past.at_ms).toISOString()}`;
+  const lines = [`${url}`, `decided by edge ${edge.id} in ${edge.region}${where}${when}`, ""];
   for (const { stage, decision, text } of stages) {
     lines.push(`${stage.padEnd(7)} ${decision.padEnd(8)} ${text}`);
   }
@@ -88,11 +93,19 @@ export function renderExplanation(explanation: Explanation): string {
           row: `${table} ${key}`,
           owner,
           version: version === null ? null : `${version.epoch}.${version.seq}`,
-          published: published_ms === null ? null : new Date(published_ms).toISOString(),
+          [past === undefined ? "published" : "since"]: published_ms === null
+            ? null
+            : new Date(published_ms).toISOString(),
         })),
         "",
       ),
     );
+  }
+  if (past !== undefined) {
+    const reach = past.reaches_to_ms === null
+      ? "This replica keeps no history."
+      : `History reaches back to ${new Date(past.reaches_to_ms).toISOString()}.`;
+    lines.push("", `${reach} Not known of that time:`, ...past.unknown.map((what) => `  - ${what}`));
   }
   return lines.join("\n");
 }
