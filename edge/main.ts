@@ -37,6 +37,7 @@ const log = pino({ name: "edge", base: { pid: process.pid } }, pino.destination(
 /** For a person at a command line; the others go to the log. */
 const SAID_CODES = [
   "edge.option_invalid",
+  "redis.url_invalid",
   "edge.password_in_argv",
   "edge.password_file_unusable",
   "edge.admin_unusable",

@@ -62,7 +62,7 @@ describe("rediss:", () => {
   }, 30_000);
 
   test("a worker connects", async () => {
-    const redis = connectWorker(server.urlOf("worker"), () => {}, tls.caFile);
+    const redis = connectWorker(server.urlOf("worker"), () => {}, { caFile: tls.caFile });
     await new Promise((resolve) => redis.once("ready", resolve));
     expect(await redis.ping()).toBe("PONG");
     redis.disconnect();

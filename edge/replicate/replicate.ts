@@ -4,6 +4,7 @@
  */
 import process from "node:process";
 import type { Logger } from "pino";
+import { parseRedisUrl, shownRedis } from "../../control/contract/redis-url.ts";
 import { openReplica, openSnapshots, statusOf } from "../workers/open-replica.ts";
 import type { Runtime } from "../runtime/runtime.ts";
 import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
@@ -39,7 +40,7 @@ export async function replicate(
   }
   // A terminal that is closed is no reason to end, and a log to open anew there is none.
   process.on("SIGHUP", () => {});
-  const { host } = new URL(settings.rows.redis_url);
+  const host = shownRedis(parseRedisUrl(settings.rows.redis_url));
   let caughtUp = replica.caughtUp();
   replica.start();
   snapshots?.start();
