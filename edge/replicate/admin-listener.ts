@@ -1,21 +1,14 @@
-/** The admin pages of a replicator alone: `/replica`, `/healthz`, `/metrics`, on loopback or a socket of its owner's. */
+/** The admin pages of a program alone, a replicator or a stream relay: on loopback or a socket of its owner's. */
 import { unlinkSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import process from "node:process";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
-import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { Page } from "../workers/messages.ts";
-import type { AdminPlace } from "./options.ts";
-import { replicaMetrics } from "./replica-metrics.ts";
+import type { AdminPlace } from "./program-options.ts";
 
 /** sun_path of sockaddr_un (unix(7)), less its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
-
-export interface AdminSources {
-  status(): RowSourceStatus;
-  caughtUp(): boolean;
-}
 
 export interface AdminListener {
   /** 0 where it is a socket. */
@@ -24,9 +17,12 @@ export interface AdminListener {
 }
 
 /** @throws GodwitError `edge.admin_unusable` */
-export async function listenReplicaAdmin(place: AdminPlace, sources: AdminSources): Promise<AdminListener> {
+export async function listenAdmin(
+  place: AdminPlace,
+  pageOf: (method: string, path: string) => Page,
+): Promise<AdminListener> {
   const server = createServer((request, response) => {
-    const { status, contentType, body } = pageOf(request.method ?? "", request.url ?? "/", sources);
+    const { status, contentType, body } = pageOf(request.method ?? "", request.url ?? "/");
     response.writeHead(status, { "content-type": contentType, "content-length": Buffer.byteLength(body) });
     response.end(request.method === "HEAD" ? "" : body);
   });
@@ -37,7 +33,7 @@ export async function listenReplicaAdmin(place: AdminPlace, sources: AdminSource
     const at = "socket" in place ? place.socket : `${place.address}:${place.port}`;
     throw new GodwitError("edge.admin_unusable", `Cannot listen on ${at}: ${messageOf(error)}`, {
       fault: "client",
-      hint: "Something else has it, perhaps another replicator.",
+      hint: "Something else has it, perhaps another replicator or relay.",
       cause: error,
     });
   }
@@ -50,29 +46,6 @@ export async function listenReplicaAdmin(place: AdminPlace, sources: AdminSource
         server.closeAllConnections();
       }),
   };
-}
-
-export function pageOf(method: string, path: string, sources: AdminSources): Page {
-  if (method !== "GET" && method !== "HEAD") {
-    return json(405, { error: "only GET and HEAD are answered here" });
-  }
-  const status = sources.status();
-  switch (path) {
-    case "/healthz":
-      // 200 in any case: it is alive, and to start it anew brings no Redis back.
-      return json(200, {
-        status: !status.connected ? "disconnected" : sources.caughtUp() ? "ok" : "catching_up",
-        stale_ms: status.stale_ms,
-      });
-    case "/replica": {
-      const { details, ...rest } = status;
-      return json(200, { ...rest, ...details });
-    }
-    case "/metrics":
-      return { status: 200, contentType: "text/plain; version=0.0.4", body: replicaMetrics(status) };
-    default:
-      return json(404, { error: "there are /replica, /healthz and /metrics" });
-  }
 }
 
 async function listenOnSocket(server: Server, socket: string): Promise<void> {
@@ -110,8 +83,4 @@ function answers(socket: string): Promise<boolean> {
     });
     client.once("error", () => resolve(false));
   });
-}
-
-function json(status: number, body: unknown): Page {
-  return { status, contentType: "application/json", body: JSON.stringify(body) };
 }

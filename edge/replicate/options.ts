@@ -2,10 +2,10 @@
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
-import { RegionCode } from "../../control/contract/names.ts";
 import { EdgeRows } from "../../control/contract/process-config.ts";
-import { type AddressPort, isLoopback, readAddressPort } from "../standalone/address-port.ts";
+import { type AddressPort, readAddressPort } from "../standalone/address-port.ts";
 import type { ReplicatorSettings } from "../workers/messages.ts";
+import { type AdminPlace, readAdminPlace, readLogLevel, readRegions } from "./program-options.ts";
 import { readRedisOption } from "./redis-option.ts";
 
 export const REPLICA_USAGE = `A replicator alone: follows the state streams of a Redis into a SQLite file.
@@ -46,11 +46,6 @@ const OPTIONS = {
   help: { type: "boolean" },
 } as const;
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
-
-/** Where the admin pages are: a unix socket, or loopback. */
-export type AdminPlace = AddressPort | { readonly socket: string };
-
 export interface ReplicateOptions {
   readonly settings: ReplicatorSettings;
   readonly admin: AdminPlace | null;
@@ -80,15 +75,11 @@ export async function replicateOptions(argv: readonly string[]): Promise<Replica
     snapshots_listen: listenPlace(values["snapshots-listen"]),
   });
   if (!rows.success || rows.data.from !== "redis") throw invalid(issueOf(rows.error));
-  const regions = RegionCode.array().max(64).safeParse(values.regions?.split(",") ?? []);
-  if (!regions.success) throw invalid(`--regions ${values.regions}: ${regions.error.issues[0]?.message}`);
-  const logLevel = values["log-level"] ?? "info";
-  if (!LOG_LEVELS.includes(logLevel)) {
-    throw invalid(`--log-level ${logLevel} is none of ${LOG_LEVELS.join(", ")}`);
-  }
+  const regions = readRegions(values.regions, invalid);
+  const logLevel = readLogLevel(values["log-level"], invalid);
   return {
-    settings: { rows: rows.data, regions: regions.data, logLevel },
-    admin: values.admin === undefined ? null : adminPlace(values.admin),
+    settings: { rows: rows.data, regions, logLevel },
+    admin: readAdminPlace(values.admin, invalid),
     json: values.json ?? false,
   };
 }
@@ -106,14 +97,6 @@ function listenPlace(text: string | undefined): AddressPort | undefined {
   const at = readAddressPort(text);
   if (at === null) throw invalid(`--snapshots-listen ${text} is not ADDRESS:PORT`);
   return at;
-}
-
-function adminPlace(text: string): AdminPlace {
-  if (text.startsWith("/")) return { socket: text };
-  const at = readAddressPort(text);
-  if (at === null) throw invalid(`--admin ${text} is neither ADDRESS:PORT nor the absolute path of a socket`);
-  if (isLoopback(at.address)) return at;
-  throw invalid(`--admin ${at.address} is not a loopback address; its pages have no password`);
 }
 
 const OPTION_OF: Record<string, string> = {

@@ -7,8 +7,9 @@ import type { Logger } from "pino";
 import { parseRedisUrl, shownRedis } from "../../control/contract/redis-url.ts";
 import { openReplica, openSnapshots, statusOf } from "../workers/open-replica.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
+import { type AdminListener, listenAdmin } from "./admin-listener.ts";
 import type { ReplicateOptions } from "./options.ts";
+import { replicaPage } from "./replica-pages.ts";
 
 /** Runs until a signal ends the process, with 0. Throws where it cannot begin. */
 export async function replicate(
@@ -26,7 +27,12 @@ export async function replicate(
   const status = () => statusOf(replica, snapshots);
   let listener: AdminListener | null = null;
   try {
-    if (admin !== null) listener = await listenReplicaAdmin(admin, { status, caughtUp: () => isCaughtUp });
+    if (admin !== null) {
+      listener = await listenAdmin(
+        admin,
+        (method, path) => replicaPage(method, path, { status, caughtUp: () => isCaughtUp }),
+      );
+    }
   } catch (error) {
     await replica.stop();
     throw error;
