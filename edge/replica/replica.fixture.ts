@@ -204,6 +204,11 @@ export class TestPublisher {
     await this.digest();
   }
 
+  /** As an owner does after a week. */
+  forgetTombstones(): void {
+    for (const [name, { deleted }] of this.#events) if (deleted) this.#events.delete(name);
+  }
+
   async #add(fields: string[]): Promise<string> {
     const id = await this.#redis!.xadd(this.stream, "*", ...fields);
     return id!;
