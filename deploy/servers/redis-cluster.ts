@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { keySlot, primaryOf, readSlots } from "../../control/contract/cluster-slots.ts";
 import { freePort } from "./child.ts";
-import { type RedisPasswords, type RedisServer, type RedisUser, startRedis } from "./redis.ts";
+import { type RedisPasswords, type RedisServer, type RedisTls, type RedisUser, startRedis } from "./redis.ts";
 
 const PRIMARIES = 3;
 const FORM_WAIT_MS = 60_000;
@@ -14,6 +14,8 @@ export interface RedisClusterOptions {
   readonly passwords: RedisPasswords;
   /** A primary that has not answered the others for so long is failed over. */
   readonly nodeTimeoutMs: number;
+  /** They all speak TLS alone. */
+  readonly tls?: RedisTls;
 }
 
 export interface RedisCluster {
@@ -25,14 +27,15 @@ export interface RedisCluster {
 }
 
 export async function startRedisCluster(options: RedisClusterOptions): Promise<RedisCluster> {
-  const { folder, passwords, nodeTimeoutMs } = options;
+  const { folder, passwords, nodeTimeoutMs, tls } = options;
+  const tlsParts = tls === undefined ? [] : ["--tls", "--cacert", tls.caFile];
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const servers: (RedisServer & { port: number; busPort: number })[] = [];
   const killed = new Set<number>();
   const stop = async () => void await Promise.all(servers.map((server) => server.stop()));
   const cli = async (port: number, ...parts: string[]) => {
     const child = Bun.spawn(
-      ["redis-cli", "--user", "admin", "--no-auth-warning", "-p", `${port}`, "--json", ...parts],
+      ["redis-cli", "--user", "admin", "--no-auth-warning", "-p", `${port}`, "--json", ...tlsParts, ...parts],
       {
         ...{ stdin: "ignore", stdout: "pipe", stderr: "pipe" },
         env: { PATH: process.env.PATH ?? "/usr/bin:/bin", REDISCLI_AUTH: passwords.admin },
@@ -64,7 +67,9 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
           durable: false,
         },
         inCluster: true,
+        ...(tls === undefined ? {} : { tls }),
         more: [
+          ...(tls === undefined ? [] : ["tls-replication yes", "tls-cluster yes"]),
           ...["masteruser admin", `masterauth ${passwords.admin}`, "repl-diskless-sync-delay 0"],
           ...[
             `cluster-port ${busPort}`,
@@ -89,9 +94,9 @@ export async function startRedisCluster(options: RedisClusterOptions): Promise<R
       urlOf: (user) => {
         const { username, password } = new URL(servers[0]!.urlOf(user));
         // Two of them: the others are learnt.
-        return `redis+cluster://${username}:${password}@127.0.0.1:${servers[0]!.port},127.0.0.1:${
-          servers[1]!.port
-        }`;
+        return `${tls === undefined ? "redis" : "rediss"}+cluster://${username}:${password}@127.0.0.1:${
+          servers[0]!.port
+        },127.0.0.1:${servers[1]!.port}`;
       },
       ownerPort,
       killOwner: async (key) => {

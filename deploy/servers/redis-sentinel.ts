@@ -1,9 +1,17 @@
 /** A real Sentinel trio over a primary and its replica, for tests that fail the primary over. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Redis } from "ioredis";
+import { redisOptions } from "../../control/contract/redis-connection.ts";
 import { freePort, type Server, startServer } from "./child.ts";
-import { type RedisPasswords, type RedisServer, type RedisUser, startRedis } from "./redis.ts";
+import {
+  portLines,
+  type RedisPasswords,
+  type RedisServer,
+  type RedisTls,
+  type RedisUser,
+  startRedis,
+} from "./redis.ts";
 
 export const SENTINEL_PRIMARY = "fleet";
 const SENTINELS = 3;
@@ -13,6 +21,8 @@ export interface RedisSentinelOptions {
   readonly passwords: RedisPasswords;
   /** A primary that has not answered for so long is failed over. */
   readonly downAfterMs: number;
+  /** They all speak TLS alone. */
+  readonly tls?: RedisTls;
 }
 
 export interface RedisSentinel {
@@ -28,7 +38,9 @@ export interface RedisSentinel {
 }
 
 export async function startRedisSentinel(options: RedisSentinelOptions): Promise<RedisSentinel> {
-  const { folder, passwords, downAfterMs } = options;
+  const { folder, passwords, downAfterMs, tls } = options;
+  const caFile = tls?.caFile;
+  const tlsLines = tls === undefined ? [] : ["tls-replication yes"];
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const servers: (RedisServer & { port: number })[] = [];
   const sentinels: (Server & { port: number })[] = [];
@@ -49,7 +61,9 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
           logFile: join(folder, `${role}.log`),
           durable: false,
         },
+        ...(tls === undefined ? {} : { tls }),
         more: [
+          ...tlsLines,
           ...["masteruser admin", `masterauth ${passwords.admin}`, "repl-diskless-sync-delay 0"],
           ...(primary === null ? [] : [`replicaof 127.0.0.1 ${primary}`]),
         ],
@@ -58,7 +72,7 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
     }
     for (let n = 0; n < SENTINELS; n++) sentinels.push(await startSentinel(n, servers[0]!.port));
     const ask = <T>(question: (redis: Redis) => Promise<T>) =>
-      askOne(sentinels.map(({ port }) => port), question);
+      askOne(sentinels.map(({ port }) => port), question, caFile);
     const primaryPort = () =>
       ask(async (redis) =>
         Number((await redis.call("SENTINEL", "get-master-addr-by-name", SENTINEL_PRIMARY) as string[])[1])
@@ -76,7 +90,9 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
       urlOf: (user) => {
         const { username, password } = new URL(servers[0]!.urlOf(user));
         const hosts = sentinels.map(({ port }) => `127.0.0.1:${port}`).join(",");
-        return `redis+sentinel://${username}:${password}@${hosts}/${SENTINEL_PRIMARY}`;
+        return `${
+          tls === undefined ? "redis" : "rediss"
+        }+sentinel://${username}:${password}@${hosts}/${SENTINEL_PRIMARY}`;
       },
       primaryPort,
       killPrimary: async (meanwhile) => {
@@ -85,7 +101,7 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
         const replica = servers.find((each) => each.port !== port)!;
         process.kill(replica.pid, "SIGSTOP");
         try {
-          const admin = new Redis(primary.urlOf("admin"), { protocol: 2 });
+          const admin = new Redis(redisOptions(primary.urlOf("admin"), { caFile, retryMs: null }));
           await admin.call("CLIENT", "KILL", "TYPE", "replica");
           admin.disconnect();
           await meanwhile();
@@ -113,7 +129,8 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
       [
         ...[
           "bind 127.0.0.1",
-          `port ${port}`,
+          ...portLines({ port, ...(tls === undefined ? {} : { tls }) }),
+          ...tlsLines,
           "daemonize no",
           `dir ${JSON.stringify(own)}`,
           "protected-mode yes",
@@ -128,16 +145,23 @@ export async function startRedisSentinel(options: RedisSentinelOptions): Promise
     );
     const server = await startServer({
       ...{ name: "redis-sentinel", argv: ["redis-server", config, "--sentinel"], logFile: join(own, "log") },
-      ready: () => askOne([port], (redis) => redis.ping()).then(() => true, () => false),
+      ready: () => askOne([port], (redis) => redis.ping(), caFile).then(() => true, () => false),
     });
     return { ...server, port };
   }
 }
 
-async function askOne<T>(ports: readonly number[], question: (redis: Redis) => Promise<T>): Promise<T> {
+async function askOne<T>(
+  ports: readonly number[],
+  question: (redis: Redis) => Promise<T>,
+  caFile: string | undefined,
+): Promise<T> {
   let why: unknown;
   for (const port of ports) {
-    const redis = new Redis({ port, protocol: 2, lazyConnect: true, retryStrategy: () => null });
+    const redis = new Redis({
+      ...{ host: "127.0.0.1", port, protocol: 2, lazyConnect: true, retryStrategy: () => null },
+      ...(caFile === undefined ? {} : { tls: { ca: readFileSync(caFile, "utf8") } }),
+    });
     redis.on("error", () => {});
     try {
       await redis.connect();

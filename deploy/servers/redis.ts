@@ -123,7 +123,8 @@ function usersOf({ passwords, workers }: RedisOptions): Map<string, { password: 
   return users;
 }
 
-function portLines({ port, tls }: RedisOptions): string[] {
+/** Of a server, or of a sentinel. */
+export function portLines({ port, tls }: Pick<RedisOptions, "port" | "tls">): string[] {
   if (tls === undefined) return [`port ${port}`];
   return [
     "port 0",
