@@ -36,6 +36,8 @@ export interface Write {
 export class CopyWriter {
   readonly #links: RedisLinks;
   readonly #entriesMax: number;
+  /** Server → what it calls the script. */
+  readonly #scripts = new Map<Redis, string>();
 
   /** @param entriesMax that a stream is trimmed to, about */
   constructor(links: RedisLinks, entriesMax: number) {
@@ -75,9 +77,12 @@ export class CopyWriter {
 
   /** @param before the id that the stream must end with; empty: it must not be there */
   async #appendAll(stream: string, before: string, entries: readonly Entry[]): Promise<boolean> {
-    const pipeline = this.#links.of(stream).pipeline();
+    const redis = this.#links.of(stream);
+    const script = this.#scripts.get(redis) ?? String(await redis.script("LOAD", APPEND));
+    this.#scripts.set(redis, script);
+    const pipeline = redis.pipeline();
     for (const { id, fields } of entries) {
-      pipeline.eval(APPEND, 1, stream, before, this.#entriesMax, id, ...fields);
+      pipeline.evalsha(script, 1, stream, before, this.#entriesMax, id, ...fields);
       before = id;
     }
     let isWritten = true;

@@ -50,6 +50,8 @@ for (const runtime of ["bun", "deno"] as const) {
             pipeline.xadd(stream, "*", "owner", "api", "batch", `${++appended} ${"x".repeat(200)}`);
           }
           await pipeline.exec();
+          // What all of this appends is compared at the end.
+          await new Promise((resolve) => setTimeout(resolve, 2));
         }
       })();
       try {

@@ -16,7 +16,8 @@ import { StreamRelay } from "./relay.ts";
 
 export const WAIT_MS = 20_000;
 /** The user that README.md gives a relay in the regional Redis. */
-const RELAY_RULE = "%RW~godwit:state:* +@read +@connection +@transaction +eval +xadd +del -@dangerous +info";
+const RELAY_RULE =
+  "%RW~godwit:state:* +@read +@connection +@transaction +evalsha +script|load +xadd +del -@dangerous +info";
 const RELAY_USER = "stream-relay";
 
 /** Durable, so that it can be set back to what it was at some time. */
