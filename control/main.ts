@@ -11,9 +11,11 @@ import { makeApp } from "./api/app.ts";
 import { REQUEST_BYTES_MAX } from "./api/limits.ts";
 import { Metrics } from "./api/metrics.ts";
 import { GodwitError, messageOf } from "./contract/errors.ts";
+import { GLOBAL_STREAM } from "./contract/events.ts";
+import { parseRedisUrl, shownRedis } from "./contract/redis-url.ts";
 import { WorkerClient } from "./place/worker-client.ts";
 import { Publisher } from "./publish/publisher.ts";
-import { connectRedis } from "./publish/redis.ts";
+import { connectLogRedis, connectRedis, type LogRedis, REDIS_CONNECT_TIMEOUT_MS } from "./publish/redis.ts";
 import { loadSigningKey } from "./publish/signing-key-file.ts";
 import { Runner } from "./release/runner.ts";
 import { Store } from "./store/database.ts";
@@ -31,8 +33,8 @@ async function main(argv: string[]): Promise<void> {
   const log = pino({ base: { process: "control" } });
   const store = new Store(config.database_url);
   const caFile = config.redis_ca_file;
-  const redis = connectRedis(config.redis_url, { caFile });
-  const publisherRedis = connectRedis(config.redis_url, { caFile });
+  const redis = connectLogRedis(config.redis_url, { caFile });
+  const publisherRedis = connectRedis(config.redis_url, { caFile, stream: GLOBAL_STREAM });
 
   const migrated = await retryAtStart(() => migrate(store));
   if (migrated.length > 0) log.info({ migrated }, "database migrated");
@@ -69,7 +71,7 @@ async function main(argv: string[]): Promise<void> {
     config,
     store,
     redis,
-    newRedisReader: () => connectRedis(config.redis_url, { blocking: true, caFile }),
+    newRedisReader: (stream) => connectRedis(config.redis_url, { stream, blocking: true, caFile }),
     keys,
     clientOf,
     wakeRunner: () => runner.wake(),
@@ -99,15 +101,15 @@ async function main(argv: string[]): Promise<void> {
   await store.close();
 }
 
-async function connected(redis: ReturnType<typeof connectRedis>, url: string): Promise<void> {
+async function connected(redis: LogRedis, url: string): Promise<void> {
   try {
-    if (redis.status !== "ready") await redis.connect();
-    await redis.ping();
+    if (redis.status !== "ready") await orTooLate(redis.connect());
+    await orTooLate(redis.ping());
   } catch (error) {
     redis.disconnect();
     throw new GodwitError(
       "control.redis_unavailable",
-      `Cannot reach Redis at ${new URL(url).host}: ${messageOf(error)}`,
+      `Cannot reach Redis at ${shownRedis(parseRedisUrl(url))}: ${messageOf(error)}`,
       {
         fault: "us",
         retryable: true,
@@ -115,6 +117,20 @@ async function connected(redis: ReturnType<typeof connectRedis>, url: string): P
         cause: error,
       },
     );
+  }
+}
+
+/** Sentinels and clusters are asked again and again, so that a connection to one may be on its way for ever. */
+async function orTooLate<T>(answer: Promise<T>): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => late.reject(new Error(`no connection within ${REDIS_CONNECT_TIMEOUT_MS} ms`)),
+    REDIS_CONNECT_TIMEOUT_MS,
+  );
+  try {
+    return await Promise.race([answer, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

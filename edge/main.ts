@@ -1,6 +1,6 @@
 /**
- * The edge's process: a node of a fleet (`--config PATH`), an edge by itself (`--from … --to …`), or a replicator alone
- * (`replica …`). SIGTERM and SIGINT drain an edge; it then exits with 0. SIGHUP opens the access log anew, for logrotate,
+ * The edge's process: a node of a fleet (`--config PATH`), an edge by itself (`--from … --to …`), a replicator alone
+ * (`replica …`), or a relay of state streams (`relay-stream …`). SIGTERM and SIGINT drain an edge; it then exits with 0. SIGHUP opens the access log anew, for logrotate,
  * and reads the certificate files again; with workers (`workers/`) it replaces them one by one, which also takes new
  * settings and new code.
  */
@@ -14,6 +14,8 @@ import { REPLICA_USAGE, replicateOptions } from "./replicate/options.ts";
 import { replicate } from "./replicate/replicate.ts";
 import { loadRuntime } from "./runtime/runtime.ts";
 import { parseOptions, standaloneConfig, USAGE } from "./standalone/options.ts";
+import { RELAY_STREAM_USAGE, relayStreamOptions } from "./stream-relay/options.ts";
+import { relayStream } from "./stream-relay/relay-stream.ts";
 import { supervise } from "./workers/supervise.ts";
 import { isWorker, runWorker } from "./workers/worker.ts";
 
@@ -37,6 +39,7 @@ const log = pino({ name: "edge", base: { pid: process.pid } }, pino.destination(
 /** For a person at a command line; the others go to the log. */
 const SAID_CODES = [
   "edge.option_invalid",
+  "redis.url_invalid",
   "edge.password_in_argv",
   "edge.password_file_unusable",
   "edge.admin_unusable",
@@ -44,6 +47,7 @@ const SAID_CODES = [
 try {
   const [, , command, ...rest] = process.argv;
   if (command === "replica") await runReplica(rest);
+  else if (command === "relay-stream") await runStreamRelay(rest);
   else await runEdge(process.argv.slice(2));
 } catch (error) {
   const known = error instanceof GodwitError;
@@ -75,6 +79,14 @@ async function runReplica(argv: readonly string[]): Promise<void> {
   if (options === null) return console.log(REPLICA_USAGE);
   log.level = options.settings.logLevel;
   await replicate(options, await loadRuntime(), log);
+  process.exit(0);
+}
+
+async function runStreamRelay(argv: readonly string[]): Promise<void> {
+  const options = await relayStreamOptions(argv);
+  if (options === null) return console.log(RELAY_STREAM_USAGE);
+  log.level = options.logLevel;
+  await relayStream(options, log);
   process.exit(0);
 }
 

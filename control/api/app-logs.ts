@@ -7,6 +7,7 @@ import { z } from "zod";
 import { GodwitError, messageOf } from "../contract/errors.ts";
 import { LOG_STREAM_ENTRIES_MAX, LogLine, logStream } from "../contract/events.ts";
 import { MachineId } from "../contract/names.ts";
+import type { LogRedis } from "../publish/redis.ts";
 import type { ApiParts } from "./context.ts";
 import { validate } from "./validate.ts";
 
@@ -45,7 +46,7 @@ export class LogFollowers {
     const head = lines.map((line) => JSON.stringify(line) + "\n").join("");
     const headers = { "content-type": "application/x-ndjson", "cache-control": "no-store" };
     if (!query.follow) return new Response(head, { headers });
-    const reader = await this.#openReader();
+    const reader = await this.#openReader(stream);
     let open = true;
     const close = () => {
       if (!open) return;
@@ -60,7 +61,7 @@ export class LogFollowers {
     return new Response(withHead(head, live, close), { headers });
   }
 
-  async #openReader(): Promise<Redis> {
+  async #openReader(stream: string): Promise<Redis> {
     if (this.#count >= LOG_FOLLOWERS_MAX) {
       this.#parts.metrics.limitsMet.inc({ limit: "log_followers" });
       throw new GodwitError(
@@ -70,7 +71,7 @@ export class LogFollowers {
       );
     }
     this.#parts.metrics.logFollowers.set(++this.#count);
-    const reader = this.#parts.newRedisReader();
+    const reader = this.#parts.newRedisReader(stream);
     try {
       await this.#redisAway(() => reader.connect());
       return reader;
@@ -102,7 +103,7 @@ export class LogFollowers {
 type Entry = [id: string, fields: string[]];
 
 /** The last `tail` lines in order, and the stream position after them. */
-async function readTail(redis: Redis, stream: string, query: LogQuery) {
+async function readTail(redis: LogRedis, stream: string, query: LogQuery) {
   const lines: LogLine[] = [];
   let lastId: string | null = null;
   let end = "+";

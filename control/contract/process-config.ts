@@ -4,12 +4,20 @@
  * tooling for a fleet.
  */
 import { z } from "zod";
+import { messageOf } from "./errors.ts";
 import { AppName, HostId, Hostname, Port, RegionCode } from "./names.ts";
+import { parseRedisUrl } from "./redis-url.ts";
 import { PublisherKey } from "./signing.ts";
 
 const Path = z.string().min(1).max(4_096);
-/** `redis://user:password@host:port/0` or `rediss://…`. */
-const RedisUrl = z.url({ protocol: /^rediss?$/ });
+/** One server, a Sentinel's primary or a Cluster: the forms are in redis-url.ts. */
+const RedisUrl = z.string().superRefine((text, context) => {
+  try {
+    parseRedisUrl(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: messageOf(error) });
+  }
+});
 /** PEM: who may have signed the certificate of a `rediss:` server. None: the authorities that the runtime knows. */
 const CaFile = Path.optional();
 

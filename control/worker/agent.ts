@@ -4,6 +4,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { messageOf } from "../contract/errors.ts";
+import { regionStream } from "../contract/events.ts";
 import type { WorkerConfig } from "../contract/process-config.ts";
 import { workerApp } from "./api/app.ts";
 import { edgeApp } from "./api/edge-app.ts";
@@ -25,7 +26,7 @@ import { start } from "./operations/start.ts";
 import { stop } from "./operations/stop.ts";
 import { Outbox } from "./outbox.ts";
 import { recover } from "./recover.ts";
-import { connectRedis } from "./redis.ts";
+import { connectLogs, connectRedis } from "./redis.ts";
 import { register } from "./registration.ts";
 import { Requests } from "./requests.ts";
 import { findMachine } from "./store/machines.ts";
@@ -62,8 +63,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const metrics = new Metrics();
   const key = loadSigningKey(publisherKeyFile(config));
   const sayAway = (error: Error) => log.warn({ err: error }, "redis is away");
-  const stateRedis = connectRedis(config.redis_url, sayAway, config.redis_ca_file);
-  const logRedis = connectRedis(config.redis_url, () => {}, config.redis_ca_file);
+  const stateRedis = connectRedis(config.redis_url, sayAway, {
+    ...{ caFile: config.redis_ca_file, stream: regionStream(config.region) },
+  });
+  const logRedis = connectLogs(config.redis_url, config.redis_ca_file);
   // Made before anything can end: a machine that is adopted may do so while others still are.
   const leaving = new AbortController();
   const host = await openHost();

@@ -2,8 +2,8 @@
  * Log lines of machines on their way to Redis, and the last ones in memory for who asks this worker. Not state: while
  * Redis is away the queue is bounded and drops its oldest lines, which it counts; nothing else ever waits for it.
  */
-import type { Redis } from "ioredis";
 import { LOG_STREAM_ENTRIES_MAX, type LogLine, logStream } from "../contract/events.ts";
+import type { LogRedis } from "../publish/redis.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import type { Metrics } from "./metrics.ts";
 import { deleteLogTail, loadLogTail, type LogTail, saveLogTail } from "./store/log-tails.ts";
@@ -22,7 +22,7 @@ const SHIP_BATCH_MAX = 500;
 const RETRY: Backoff = { firstMs: 50, capMs: 5_000 };
 
 export interface LogsOptions {
-  readonly redis: Redis;
+  readonly redis: Pick<LogRedis, "pipeline">;
   readonly store: Store;
   readonly region: string;
   readonly metrics: Metrics;
@@ -178,11 +178,16 @@ export class Logs {
   }
 
   async #xadd(batch: readonly { stream: string; line: LogLine }[]): Promise<void> {
-    const pipeline = this.#options.redis.pipeline();
+    const { redis } = this.#options;
+    // One for each stream: those of several apps lie on different servers of a cluster.
+    const pipelines = new Map<string, ReturnType<LogRedis["pipeline"]>>();
     for (const { stream, line } of batch) {
+      const pipeline = pipelines.get(stream) ?? redis.pipeline();
+      pipelines.set(stream, pipeline);
       const fields = Object.entries(line).flatMap(([name, value]) => [name, String(value)]);
       pipeline.xadd(stream, "MAXLEN", "~", LOG_STREAM_ENTRIES_MAX, "*", ...fields);
     }
-    for (const [error] of await pipeline.exec() ?? []) if (error !== null) throw error;
+    const answers = await Promise.all(Array.from(pipelines.values(), (pipeline) => pipeline.exec()));
+    for (const [error] of answers.flatMap((answer) => answer ?? [])) if (error !== null) throw error;
   }
 }

@@ -3,13 +3,16 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { GLOBAL_STREAM } from "../../control/contract/events.ts";
-import { connectRedis } from "../../control/publish/redis.ts";
+import { GLOBAL_STREAM, logStream, regionStream } from "../../control/contract/events.ts";
+import { connectLogRedis, connectRedis } from "../../control/publish/redis.ts";
 import { connectRedis as connectWorker } from "../../control/worker/redis.ts";
 import { redisStreams } from "../../edge/replica/redis-streams.ts";
 import { freePort, newPassword } from "./child.ts";
-import { type RedisServer, type RedisTls, startRedis } from "./redis.ts";
+import { startRedisCluster } from "./redis-cluster.ts";
+import { startRedisSentinel } from "./redis-sentinel.ts";
+import { type RedisServer, type RedisTls, type RedisUser, startRedis } from "./redis.ts";
 
+const STREAM = regionStream("ams");
 const folder = mkdtempSync(join(tmpdir(), "godwit-redis-tls-"));
 let tls: RedisTls;
 let server: RedisServer;
@@ -62,7 +65,7 @@ describe("rediss:", () => {
   }, 30_000);
 
   test("a worker connects", async () => {
-    const redis = connectWorker(server.urlOf("worker"), () => {}, tls.caFile);
+    const redis = connectWorker(server.urlOf("worker"), () => {}, { caFile: tls.caFile });
     await new Promise((resolve) => redis.once("ready", resolve));
     expect(await redis.ping()).toBe("PONG");
     redis.disconnect();
@@ -74,4 +77,50 @@ describe("rediss:", () => {
     session.close();
     await expect(redisStreams(server.urlOf("edge")).connect()).rejects.toThrow();
   }, 30_000);
+});
+
+async function connectsAll(urlOf: (user: RedisUser) => string): Promise<void> {
+  const { caFile } = tls;
+  const api = connectRedis(urlOf("api"), { caFile, stream: GLOBAL_STREAM });
+  await api.connect();
+  await api.xadd(GLOBAL_STREAM, "*", "owner", "api");
+  const worker = connectWorker(urlOf("worker"), () => {}, { caFile, stream: STREAM });
+  await new Promise((resolve) => worker.once("ready", () => resolve(null)));
+  await worker.xadd(STREAM, "*", "owner", "worker:h1");
+  const logs = connectLogRedis(urlOf("worker"), { caFile });
+  await logs.connect();
+  expect((await logs.pipeline().xadd(logStream("a"), "*", "line", "x").exec())?.[0]?.[0]).toBeNull();
+  const session = await redisStreams(urlOf("edge"), caFile).connect();
+  expect(await session.regionStreams()).toEqual([STREAM]);
+  const found = await session.read(new Map([[GLOBAL_STREAM, "0-0"], [STREAM, "0-0"]]), 10, 1_000);
+  expect(found.length).toBeGreaterThan(0);
+  session.close();
+  await expect(redisStreams(urlOf("edge")).connect()).rejects.toThrow();
+  for (const redis of [api, worker, logs]) redis.disconnect();
+}
+
+describe("rediss+…:", () => {
+  const passwords = { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() };
+
+  test("each kind of process connects to a Sentinel's primary", async () => {
+    const redis = await startRedisSentinel({
+      ...{ folder: join(folder, "sentinel"), passwords, downAfterMs: 2_000, tls },
+    });
+    try {
+      await connectsAll((user) => redis.urlOf(user));
+    } finally {
+      await redis.stop();
+    }
+  }, 60_000);
+
+  test("each kind of process connects to a Cluster", async () => {
+    const redis = await startRedisCluster({
+      ...{ folder: join(folder, "cluster"), passwords, nodeTimeoutMs: 2_000, tls },
+    });
+    try {
+      await connectsAll((user) => redis.urlOf(user));
+    } finally {
+      await redis.stop();
+    }
+  }, 60_000);
 });

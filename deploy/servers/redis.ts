@@ -26,6 +26,10 @@ export interface RedisOptions {
   readonly workers?: readonly RedisWorker[];
   /** It speaks TLS alone, and `urlOf` names it as `rediss:`. */
   readonly tls?: RedisTls;
+  /** It is one of a cluster's. */
+  readonly inCluster?: boolean;
+  /** Further lines of its configuration. */
+  readonly more?: readonly string[];
   /** @default true */
   readonly durable?: boolean;
   /** Hears of the process before it answers. */
@@ -65,9 +69,13 @@ const rules: Record<keyof RedisPasswords, string> = {
   edge: "%R~godwit:state:* +@read +@connection -@dangerous +info",
 };
 
+/** How clients of a cluster learn who has what. */
+const CLUSTER = " +cluster|slots +cluster|info";
+
 export async function startRedis(options: RedisOptions): Promise<RedisServer> {
   mkdirSync(options.folder, { recursive: true, mode: 0o700 });
   const users = usersOf(options);
+  if (options.inCluster === true) { for (const user of users.values()) user.rule += CLUSTER; }
   const config = join(options.folder, "redis.conf");
   const lines = [
     "bind 127.0.0.1",
@@ -80,6 +88,8 @@ export async function startRedis(options: RedisOptions): Promise<RedisServer> {
     "appendfsync always",
     'save ""',
     "maxmemory-policy noeviction",
+    ...(options.inCluster === true ? ["cluster-enabled yes", "cluster-config-file nodes.conf"] : []),
+    ...options.more ?? [],
     "user default off",
     ...Array.from(users, ([name, { password, rule }]) => `user ${name} on >${password} ${rule}`),
   ];
@@ -113,7 +123,8 @@ function usersOf({ passwords, workers }: RedisOptions): Map<string, { password: 
   return users;
 }
 
-function portLines({ port, tls }: RedisOptions): string[] {
+/** Of a server, or of a sentinel. */
+export function portLines({ port, tls }: Pick<RedisOptions, "port" | "tls">): string[] {
   if (tls === undefined) return [`port ${port}`];
   return [
     "port 0",

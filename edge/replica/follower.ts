@@ -10,15 +10,12 @@ import type { RowChange } from "../routes/route-table.ts";
 import { isCorruption } from "./open-store.ts";
 import type { ReplicaWorld, StreamEntries, StreamSession } from "./ports.ts";
 import { readBatch } from "./read-batch.ts";
+import { nextReadCount, READ_COUNT_MIN } from "./read-count.ts";
 import type { ReplicaCounts } from "./replica-counts.ts";
 import type { ComparedDigest, ReplicaStore, Taken } from "./replica-store.ts";
 import { isGap, START } from "./stream-gap.ts";
 import { EntryVerifier } from "./verify-entry.ts";
 
-/** Entries of one stream in one read: as many as make up about so many bytes, by what the last read brought. */
-export const READ_COUNT_MAX = 256;
-const READ_COUNT_MIN = 16;
-export const READ_BYTES = 8 * 1_024 * 1_024;
 /** How long one read waits for news; also how soon a new region's stream is taken up. */
 export const READ_BLOCK_MS = 1_000;
 export const DISCOVERY_INTERVAL_MS = 1_000;
@@ -284,16 +281,6 @@ export class Follower {
       onTrouble({ kind: "gap", stream, position });
     }
   }
-}
-
-function nextReadCount(found: readonly StreamEntries[]): number {
-  let bytes = 0, entries = 0;
-  for (const each of found) {
-    entries += each.entries.length;
-    for (const { fields } of each.entries) for (const field of fields) bytes += field.length;
-  }
-  if (entries === 0) return READ_COUNT_MAX;
-  return Math.max(READ_COUNT_MIN, Math.min(READ_COUNT_MAX, Math.floor(READ_BYTES / (bytes / entries + 1))));
 }
 
 const NOTHING_TAKEN: Taken = { changed: [], old: 0, compared: [], rewound: new Map() };

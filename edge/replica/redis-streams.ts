@@ -1,116 +1,101 @@
-/** The state streams of a Redis. A command that is not answered in time ends its connection; whoever follows makes another. */
-import { readFileSync } from "node:fs";
-import { Redis } from "ioredis";
-import { messageOf } from "../../control/contract/errors.ts";
-import { regionStream } from "../../control/contract/events.ts";
-import type { StateStreams, StreamEntries, StreamSession } from "./ports.ts";
+/**
+ * The state streams of a Redis: of one server, of the primary that Sentinel names, or of a Cluster, where streams lie on
+ * different servers. A command that is not answered in time ends the session; whoever follows makes another.
+ */
+import type { StateStreams } from "./ports.ts";
+import { type RedisLinks, redisLinks } from "./redis-links.ts";
+import {
+  type EntriesOf,
+  type EntryOf,
+  type FieldKind,
+  readInfo,
+  readNewestUpTo,
+  readStreams,
+  scanRegionStreams,
+  TEXT,
+} from "./stream-commands.ts";
 import type { StreamInfo } from "./stream-gap.ts";
-
-/** A Redis that has not answered for this long is taken for dead. A read may wait for news besides. */
-export const ANSWER_WAIT_MS = 5_000;
-const SCAN_COUNT = 1_000;
-const REGION_PREFIX = regionStream("");
-
-type StreamReply = [stream: string, entries: [id: string, fields: string[]][]][] | null;
+import { WaitingReads } from "./waiting-reads.ts";
 
 /**
- * @param url `redis://user:password@host:port/0` or `rediss://…`
+ * @param url in one of the forms of `contract/redis-url.ts`
  * @param caFile PEM: who may have signed a `rediss:` server's certificate; none: the authorities that the runtime knows
  */
 export function redisStreams(url: string, caFile?: string): StateStreams {
-  return {
-    async connect() {
-      const redis = new Redis(url, {
-        lazyConnect: true,
-        // ioredis 6 speaks RESP3 otherwise, where XREAD and XINFO answer in another shape.
-        protocol: 2,
-        retryStrategy: () => null,
-        maxRetriesPerRequest: 0,
-        enableReadyCheck: false,
-        connectTimeout: ANSWER_WAIT_MS,
-        commandTimeout: ANSWER_WAIT_MS,
-        // Read for each connection, so that a renewed file is heeded.
-        ...(caFile === undefined || !url.startsWith("rediss:")
-          ? {}
-          : { tls: { ca: readFileSync(caFile, "utf8") } }),
-      });
-      const session = new RedisSession(redis);
-      await session.answer(() => redis.connect());
-      return session;
-    },
-  };
+  return { connect: redisSessions(url, TEXT, caFile) };
 }
 
-class RedisSession implements StreamSession {
-  readonly #redis: Redis;
-  #why: Error | null = null;
+/** For readers that want the entries' bytes, too. */
+export function redisSessions<Field>(
+  url: string,
+  kind: FieldKind<Field>,
+  caFile?: string,
+): () => Promise<RedisSession<Field>> {
+  const open = redisLinks(url, caFile);
+  return async () => new RedisSession(await open(), kind);
+}
 
-  constructor(redis: Redis) {
-    this.#redis = redis;
-    redis.on("error", (error: Error) => this.#why = error);
-  }
+export class RedisSession<Field> {
+  readonly #links: RedisLinks;
+  readonly #kind: FieldKind<Field>;
+  readonly #waiting: WaitingReads<Field>;
 
-  /** A rejected command only says that the connection is closed; the event says why. */
-  async answer<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (error) {
-      this.close();
-      throw this.#why ?? error;
-    }
+  constructor(links: RedisLinks, kind: FieldKind<Field>) {
+    this.#links = links;
+    this.#kind = kind;
+    this.#waiting = new WaitingReads(kind, (stream) => links.waiting(stream));
   }
 
   regionStreams(): Promise<string[]> {
-    return this.answer(async () => {
-      const found: string[] = [];
-      let at = "0";
-      do {
-        const [next, keys] = await this.#redis.scan(at, "MATCH", `${REGION_PREFIX}*`, "COUNT", SCAN_COUNT);
-        for (const key of keys) if (/^[a-z]{3}$/.test(key.slice(REGION_PREFIX.length))) found.push(key);
-        at = next;
-      } while (at !== "0");
-      return [...new Set(found)];
+    return this.#answer(async () => {
+      const found = await Promise.all(this.#links.primaries.map(scanRegionStreams));
+      // While a slot moves, two servers may name its keys.
+      return [...new Set(found.flat())];
     });
   }
 
   info(stream: string): Promise<StreamInfo | null> {
-    return this.answer(async () => {
-      try {
-        return streamInfo(await this.#redis.xinfo("STREAM", stream) as unknown[]);
-      } catch (error) {
-        if (messageOf(error).includes("no such key")) return null;
-        throw error;
+    return this.#answer(() => readInfo(this.#links.of(stream), stream));
+  }
+
+  read(
+    positions: ReadonlyMap<string, string>,
+    countMax: number,
+    blockMs: number,
+  ): Promise<EntriesOf<Field>[]> {
+    return this.#answer(async () => {
+      const links = this.#links;
+      if (links.isOne) {
+        return await readStreams(links.primaries[0]!, this.#kind, [...positions], countMax, blockMs);
       }
+      if (blockMs > 0) return await this.#waiting.read(positions, countMax, blockMs);
+      // A cluster takes no command about keys of different slots.
+      const found = await Promise.all(
+        Array.from(
+          positions,
+          (position) => readStreams(links.of(position[0]), this.#kind, [position], countMax, 0),
+        ),
+      );
+      return found.flat();
     });
   }
 
-  read(positions: ReadonlyMap<string, string>, countMax: number, blockMs: number): Promise<StreamEntries[]> {
-    return this.answer(async () => {
-      // To Redis, 0 would be for ever.
-      const block = blockMs > 0 ? ["BLOCK", blockMs] : [];
-      const streams = [...positions.keys(), ...positions.values()];
-      const reply = await this.#redis.call(
-        "XREAD",
-        ...["COUNT", countMax, ...block, "STREAMS", ...streams],
-      ) as StreamReply;
-      return (reply ?? []).map(([stream, entries]) => ({
-        stream,
-        entries: entries.map(([id, fields]) => ({ id, fields })),
-      }));
-    });
+  /** The newest entry whose id is `id` or lower; null where there is none. */
+  newestUpTo(stream: string, id: string): Promise<EntryOf<Field> | null> {
+    return this.#answer(() => readNewestUpTo(this.#links.of(stream), this.#kind, stream, id));
   }
 
   close(): void {
-    this.#redis.disconnect();
+    this.#links.close();
   }
-}
 
-function streamInfo(flat: unknown[]): StreamInfo {
-  const of = (name: string) => flat[flat.indexOf(name) + 1];
-  const first = of("first-entry") as [string, unknown] | null;
-  return {
-    firstId: first === null ? null : String(first[0]),
-    lastId: String(of("last-generated-id")),
-    removed: Number(of("entries-added")) - Number(of("length")),
-  };
+  /** A rejected command only says that the connection is closed; the links know why. */
+  async #answer<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      this.close();
+      throw this.#links.why ?? error;
+    }
+  }
 }

@@ -124,16 +124,23 @@ export class TestPublisher {
   readonly owner: string;
   readonly stream: string;
   readonly key: SigningKey;
+  readonly region: string;
   readonly #redis: Redis | null;
   readonly #events = new Map<string, StateEvent>();
   #seq = 0;
 
-  /** @param owner `api`, or a worker of region `ams` */
-  constructor(redis: Redis | null, owner: string, key: SigningKey = signingKey(newSigningKeyPem())) {
+  /** @param owner `api`, or a worker of the region */
+  constructor(
+    redis: Redis | null,
+    owner: string,
+    key: SigningKey = signingKey(newSigningKeyPem()),
+    region = REGION,
+  ) {
     this.#redis = redis;
+    this.region = region;
     this.owner = owner;
     this.key = key;
-    this.stream = owner === "api" ? GLOBAL_STREAM : regionStream(REGION);
+    this.stream = owner === "api" ? GLOBAL_STREAM : regionStream(region);
   }
 
   /** @param row null: it is deleted */
@@ -156,7 +163,13 @@ export class TestPublisher {
   }
   async host(): Promise<string> {
     const id = this.owner.slice("worker:".length);
-    return await this.publish("hosts", id, { id, region: REGION, state: "ready", cpus: 1, memory_mb: 1 });
+    return await this.publish("hosts", id, {
+      id,
+      region: this.region,
+      state: "ready",
+      cpus: 1,
+      memory_mb: 1,
+    });
   }
 
   async append(events: StateEvent[]): Promise<string> {
@@ -189,6 +202,11 @@ export class TestPublisher {
   async publishAgain(): Promise<void> {
     for (const event of this.#events.values()) await this.append([event]);
     await this.digest();
+  }
+
+  /** As an owner does after a week. */
+  forgetTombstones(): void {
+    for (const [name, { deleted }] of this.#events) if (deleted) this.#events.delete(name);
   }
 
   async #add(fields: string[]): Promise<string> {

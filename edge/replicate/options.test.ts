@@ -3,6 +3,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GodwitError } from "../../control/contract/errors.ts";
+import { parseRedisUrl } from "../../control/contract/redis-url.ts";
 import { replicateOptions } from "./options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-replicate-options-"));
@@ -60,6 +61,19 @@ test("replicateOptions() refuses a password in argv, does not repeat it, and say
   expect(error.message + error.hint).not.toContain("hunter2");
 });
 
+test("replicateOptions() takes sentinels, and their password from a file too", async () => {
+  const password = join(folder, "sentinel-password");
+  writeFileSync(password, "w&rd", { mode: 0o600 });
+  const base = "--file r.sqlite --redis redis+sentinel://edge@a:1,b:2/fleet?sentinel_username=s";
+  const options = await optionsOf(`${base} --redis-sentinel-password-file ${password}`);
+  expect(parseRedisUrl(options!.settings.rows.redis_url)).toMatchObject({
+    ...{ topology: "sentinel", primary: "fleet", sentinelUser: { username: "s", password: "w&rd" } },
+  });
+  const refused = await refusal(`${base}&sentinel_password=hunter2`);
+  expect(refused.hint).toContain("--redis-sentinel-password-file");
+  expect(refused.message + refused.hint).not.toContain("hunter2");
+});
+
 test("replicateOptions() refuses a password file that others may read, or that is not there", async () => {
   const password = join(folder, "open");
   writeFileSync(password, "secret");
@@ -74,7 +88,7 @@ test("replicateOptions() says which option is wrong", async () => {
     const [line, word] of [
       ["--file r.sqlite", "--redis is missing"],
       ["--redis redis://127.0.0.1", "--file is missing"],
-      ["--redis http://127.0.0.1 --file r", "--redis"],
+      ["--redis http://127.0.0.1 --file r", "Redis URL"],
       ["--redis redis://127.0.0.1 --file r --api-public-key short", "--api-public-key"],
       ["--redis redis://127.0.0.1 --file r --regions AMS", "--regions"],
       ["--redis redis://127.0.0.1 --file r --log-level loud", "--log-level"],

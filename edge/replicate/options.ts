@@ -1,22 +1,21 @@
-/**
- * The command line of a replicator alone. A password does not stand there, where every user of the machine can read it:
- * one in the URL is refused, and a file is named instead.
- */
-import { readFile, stat } from "node:fs/promises";
+/** The command line of a replicator alone. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { GodwitError, messageOf } from "../../control/contract/errors.ts";
-import { RegionCode } from "../../control/contract/names.ts";
 import { EdgeRows } from "../../control/contract/process-config.ts";
 import { type AddressPort, isLoopback, readAddressPort } from "../standalone/address-port.ts";
 import type { ReplicatorSettings } from "../workers/messages.ts";
+import { type AdminPlace, readAdminPlace, readLogLevel, readRegions } from "./program-options.ts";
+import { readRedisOption } from "./redis-option.ts";
 
 export const REPLICA_USAGE = `A replicator alone: follows the state streams of a Redis into a SQLite file.
 
   edge/main.ts replica --redis URL --file PATH [OPTIONS]
 
-  --redis URL                  redis://[USER@]HOST:PORT/0, or rediss:// for TLS; no password (next line)
+  --redis URL                  redis://[USER@]HOST:PORT/0, redis+sentinel://[USER@]HOST:PORT,…/PRIMARY or
+                               redis+cluster://[USER@]HOST:PORT,…; rediss… for TLS; no password (next line)
   --redis-password-file FILE   holds the user's password; mode 0600
+  --redis-sentinel-password-file FILE   the sentinels', where they want one; mode 0600
   --file PATH                  the replica; a link to its present generation, PATH.N (edge/replica/README.md)
   --regions a,b                regions followed in detail (default: all that have a stream)
   --api-public-key KEY         entries must be signed by it, or by whom it vouches for (default: none is looked at)
@@ -36,6 +35,7 @@ It serves on through whatever happens to Redis or to the file, and ends on SIGTE
 const OPTIONS = {
   redis: { type: "string" },
   "redis-password-file": { type: "string" },
+  "redis-sentinel-password-file": { type: "string" },
   file: { type: "string" },
   regions: { type: "string" },
   "api-public-key": { type: "string" },
@@ -50,12 +50,6 @@ const OPTIONS = {
   help: { type: "boolean" },
 } as const;
 
-const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
-const PASSWORD_BYTES_MAX = 4_096;
-
-/** Where the admin pages are: a unix socket, or loopback. */
-export type AdminPlace = AddressPort | { readonly socket: string };
-
 export interface ReplicateOptions {
   readonly settings: ReplicatorSettings;
   readonly admin: AdminPlace | null;
@@ -64,29 +58,20 @@ export interface ReplicateOptions {
 
 /**
  * @returns null where only help is asked for
- * @throws GodwitError `edge.option_invalid`, `edge.password_in_argv`, `edge.password_file_unusable`
+ * @throws GodwitError `edge.option_invalid`, `redis.url_invalid`, `edge.password_in_argv`, `edge.password_file_unusable`
  */
 export async function replicateOptions(argv: readonly string[]): Promise<ReplicateOptions | null> {
   const values = parse(argv);
   if (values.help === true) return null;
   if (values.redis === undefined) throw invalid("--redis is missing");
   if (values.file === undefined) throw invalid("--file is missing");
-  const url = URL.parse(values.redis);
-  if (url === null) throw invalid("--redis is not a URL");
-  if (url.password !== "") {
-    throw new GodwitError("edge.password_in_argv", "Cannot take a password from the command line", {
-      fault: "client",
-      hint:
-        "Every user of the machine can read it there: put it into a file of mode 0600, and name that with " +
-        "--redis-password-file.",
-    });
-  }
-  const passwordFile = values["redis-password-file"];
-  // A URL without a user means Redis' own `default`.
-  if (passwordFile !== undefined) url.password = encodeURIComponent(await readPassword(passwordFile));
+  const redis_url = await readRedisOption({
+    ...{ name: "redis", url: values.redis, passwordFile: values["redis-password-file"] },
+    sentinelPasswordFile: values["redis-sentinel-password-file"],
+  });
   const rows = EdgeRows.safeParse({
     from: "redis",
-    redis_url: url.href,
+    redis_url,
     replica_file: resolve(values.file),
     api_public_key: values["api-public-key"],
     snapshots_from: values["snapshots-from"]?.split(","),
@@ -95,15 +80,11 @@ export async function replicateOptions(argv: readonly string[]): Promise<Replica
     query: queryPlace(values.query, values["query-token-file"]),
   });
   if (!rows.success || rows.data.from !== "redis") throw invalid(issueOf(rows.error));
-  const regions = RegionCode.array().max(64).safeParse(values.regions?.split(",") ?? []);
-  if (!regions.success) throw invalid(`--regions ${values.regions}: ${regions.error.issues[0]?.message}`);
-  const logLevel = values["log-level"] ?? "info";
-  if (!LOG_LEVELS.includes(logLevel)) {
-    throw invalid(`--log-level ${logLevel} is none of ${LOG_LEVELS.join(", ")}`);
-  }
+  const regions = readRegions(values.regions, invalid);
+  const logLevel = readLogLevel(values["log-level"], invalid);
   return {
-    settings: { rows: rows.data, regions: regions.data, logLevel },
-    admin: values.admin === undefined ? null : adminPlace(values.admin),
+    settings: { rows: rows.data, regions, logLevel },
+    admin: readAdminPlace(values.admin, invalid),
     json: values.json ?? false,
   };
 }
@@ -113,24 +94,6 @@ function parse(argv: readonly string[]) {
     return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: false }).values;
   } catch (error) {
     throw invalid(messageOf(error));
-  }
-}
-
-async function readPassword(file: string): Promise<string> {
-  const unusable = (why: string, cause?: unknown) =>
-    new GodwitError("edge.password_file_unusable", `Cannot use the password file ${file}: ${why}`, {
-      fault: "client",
-      hint: "It holds the password of the URL's user and nothing else, and its mode is 0600.",
-      cause,
-    });
-  try {
-    if (((await stat(file)).mode & 0o077) !== 0) throw new Error("others may read it");
-    const password = (await readFile(file, "utf8")).replace(/\r?\n$/, "");
-    if (password === "") throw new Error("it is empty");
-    if (password.length > PASSWORD_BYTES_MAX) throw new Error("it is too long");
-    return password;
-  } catch (error) {
-    throw unusable(messageOf(error), error);
   }
 }
 
@@ -149,14 +112,6 @@ function queryPlace(text: string | undefined, tokenFile: string | undefined) {
   }
   if (tokenFile === undefined) throw invalid("--query on an address wants --query-token-file");
   return { ...at, token_file: tokenFile };
-}
-
-function adminPlace(text: string): AdminPlace {
-  if (text.startsWith("/")) return { socket: text };
-  const at = readAddressPort(text);
-  if (at === null) throw invalid(`--admin ${text} is neither ADDRESS:PORT nor the absolute path of a socket`);
-  if (isLoopback(at.address)) return at;
-  throw invalid(`--admin ${at.address} is not a loopback address; its pages have no password`);
 }
 
 const OPTION_OF: Record<string, string> = {

@@ -1,57 +1,49 @@
 /** A replica's status as Prometheus reads it (text format 0.0.4). Pure. Names as on an edge's own page where it has them. */
 import { queryOutcomes } from "../query/query-outcomes.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
-
-type Type = "counter" | "gauge";
+import { Exposition, labelled } from "./exposition.ts";
 
 export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details }: RowSourceStatus): string {
-  const lines: string[] = [];
-  const family = (
-    name: string,
-    type: Type,
-    help: string,
-    samples: readonly (readonly [string, number])[],
-  ) => {
-    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
-    for (const [labels, value] of samples) lines.push(`${name}${labels} ${value}`);
-  };
-  const one = (name: string, type: Type, help: string, value: number | null) => {
-    if (value !== null) family(name, type, help, [["", value]]);
-  };
-  one("godwit_replica_connected", "gauge", "1 while Redis answers.", connected ? 1 : 0);
-  one("godwit_replica_stale_ms", "gauge", "Since Redis last answered.", stale_ms);
-  one("godwit_replica_quarantined", "gauge", "Events refused since the start.", quarantined);
-  one("godwit_replica_gaps", "gauge", "Times that a stream was read again from its start.", gaps);
+  const figures = new Exposition();
+  figures.one("godwit_replica_connected", "gauge", "1 while Redis answers.", connected ? 1 : 0);
+  figures.one("godwit_replica_stale_ms", "gauge", "Since Redis last answered.", stale_ms);
+  figures.one("godwit_replica_quarantined", "gauge", "Events refused since the start.", quarantined);
+  figures.one("godwit_replica_gaps", "gauge", "Times that a stream was read again from its start.", gaps);
   const tables = countsOf(details.tables, (table) => table.rows);
-  family("godwit_replica_rows", "gauge", "Live rows by table.", labelled("table", tables));
+  figures.family("godwit_replica_rows", "gauge", "Live rows by table.", labelled("table", tables));
   const tombstones = countsOf(details.tables, (table) => table.tombstones);
-  family(
+  figures.family(
     "godwit_replica_tombstones",
     "gauge",
     "Deleted rows remembered, by table.",
     labelled("table", tombstones),
   );
   const reasons = countsOf(details.events_quarantined, (count) => count);
-  family(
+  figures.family(
     "godwit_replica_events_quarantined",
     "counter",
     "Events refused, by reason.",
     labelled("reason", reasons),
   );
-  one(
+  figures.one(
     "godwit_replica_events_applied",
     "counter",
     "Events that changed a row.",
     number(details.events_applied),
   );
-  one(
+  figures.one(
     "godwit_replica_events_old",
     "counter",
     "Events that came again or too late.",
     number(details.events_old),
   );
-  one("godwit_replica_reconnects", "counter", "Connections to Redis that ended.", number(details.reconnects));
-  one(
+  figures.one(
+    "godwit_replica_reconnects",
+    "counter",
+    "Connections to Redis that ended.",
+    number(details.reconnects),
+  );
+  figures.one(
     "godwit_replica_lag_ms",
     "gauge",
     "From the owner's commit to being applied here, of the newest event.",
@@ -60,9 +52,9 @@ export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details
   const outcomes = Object.entries(queryOutcomes(details));
   if (outcomes.length > 0) {
     const help = "Queries of the replica by what became of them, and times that a bound of theirs was met.";
-    family("godwit_replica_queries", "counter", help, labelled("outcome", outcomes));
+    figures.family("godwit_replica_queries", "counter", help, labelled("outcome", outcomes));
   }
-  return lines.join("\n") + "\n";
+  return figures.text;
 }
 
 /** What does not stand there is left out: a replica may know more of itself, or less. */
@@ -76,12 +68,4 @@ function countsOf(of: unknown, count: (value: Record<string, unknown>) => unknow
 
 function number(value: unknown): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
-}
-
-function labelled(label: string, counts: readonly [string, number][]): [string, number][] {
-  return counts.map(([name, count]) => [`{${label}="${escaped(name)}"}`, count]);
-}
-
-function escaped(text: string): string {
-  return text.replace(/[\\"\n]/g, (character) => character === "\n" ? "\\n" : `\\${character}`);
 }

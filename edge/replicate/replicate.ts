@@ -7,9 +7,11 @@ import type { Logger } from "pino";
 import { openQueries, openReplica, openSnapshots, pageOf, statusOf } from "../workers/open-replica.ts";
 import { untilCaughtUp } from "../workers/until-caught-up.ts";
 import type { RowChange } from "../routes/route-table.ts";
+import { parseRedisUrl, shownRedis } from "../../control/contract/redis-url.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import { type AdminListener, listenReplicaAdmin } from "./admin-listener.ts";
+import { type AdminListener, listenAdmin } from "./admin-listener.ts";
 import type { ReplicateOptions } from "./options.ts";
+import { replicaPage } from "./replica-pages.ts";
 
 /** Runs until a signal ends the process, with 0. Throws where it cannot begin. */
 export async function replicate(
@@ -35,7 +37,12 @@ export async function replicate(
   const status = () => statusOf(replica, snapshots, queries);
   let listener: AdminListener | null = null;
   try {
-    if (admin !== null) listener = await listenReplicaAdmin(admin, { status, caughtUp: () => isCaughtUp });
+    if (admin !== null) {
+      listener = await listenAdmin(
+        admin,
+        (method, path) => replicaPage(method, path, { status, caughtUp: () => isCaughtUp }),
+      );
+    }
   } catch (error) {
     await replica.stop();
     throw error;
@@ -49,7 +56,7 @@ export async function replicate(
   }
   // A terminal that is closed is no reason to end, and a log to open anew there is none.
   process.on("SIGHUP", () => {});
-  const { host } = new URL(settings.rows.redis_url);
+  const host = shownRedis(parseRedisUrl(settings.rows.redis_url));
   void untilCaughtUp(replica).then(() => {
     isCaughtUp = true;
     snapshots?.caughtUp();

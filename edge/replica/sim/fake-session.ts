@@ -3,7 +3,7 @@
  * on the way back. A call that is given up after `ANSWER_WAIT_MS` may still be carried out when a stall ends.
  */
 import type { StreamEntries, StreamSession } from "../ports.ts";
-import { ANSWER_WAIT_MS } from "../redis-streams.ts";
+import { ANSWER_WAIT_MS } from "../redis-links.ts";
 import type { StreamInfo } from "../stream-gap.ts";
 import type { FakeRedis } from "./fake-redis.ts";
 import type { World } from "./world.ts";
