@@ -48,6 +48,7 @@ export class SharedRows implements RowSource {
   #started = false;
   #stopped = false;
   #working: Promise<void> | null = null;
+  #restUntilMs = -Infinity;
   #owesAsking = false;
   #wake: (() => void) | null = null;
   #failuresInARow = 0;
@@ -177,12 +178,19 @@ export class SharedRows implements RowSource {
     const { nowMs, random } = this.#options;
     while (!this.#stopped && (this.#pages !== null || !this.#pending.empty)) {
       const startedMs = nowMs();
+      // Nobody waits for the end of a rest unless there is something to read: a timer for each change would cost more.
+      const restLeftMs = this.#restUntilMs - startedMs;
+      if (restLeftMs > 0) {
+        await this.#pause(restLeftMs);
+        continue;
+      }
       try {
         const read = this.#slice();
-        const tookMs = nowMs() - startedMs;
+        const endedMs = nowMs();
+        const tookMs = endedMs - startedMs;
         this.#sliceRows = nextSliceRows(this.#sliceRows, read, tookMs);
+        this.#restUntilMs = endedMs + restMs(tookMs);
         this.#failuresInARow = 0;
-        await this.#pause(restMs(tookMs));
       } catch (error) {
         this.#failed(error);
         this.#askForMore();
