@@ -138,13 +138,18 @@ function propagationFigures({ slow, fast, warmup, ...rest }: Propagation) {
   };
 }
 
-function applyFigures({ rowsPerS, bootstrap, bootstrapFrom, catchUp, missedChanges }: ApplyRate) {
+function applyFigures(
+  { rowsPerS, bootstrap, tailChanges, snapshotMb, bootstrapStream, catchUp, missedChanges }: ApplyRate,
+) {
   return {
     rows_per_s: rowsPerS,
     bootstrap_1m_s: seconds(bootstrap.seconds),
     bootstrap_rows: bootstrap.rows,
-    bootstrap_from: bootstrapFrom,
+    bootstrap_tail_changes: tailChanges,
+    bootstrap_snapshot_mb: snapshotMb,
     bootstrap_peak_mb: bootstrap.peakMemoryMb,
+    bootstrap_stream_1m_s: seconds(bootstrapStream.seconds),
+    bootstrap_stream_peak_mb: bootstrapStream.peakMemoryMb,
     catch_up_s: seconds(catchUp.seconds),
     catch_up_changes: missedChanges,
     catch_up_peak_mb: catchUp.peakMemoryMb,
