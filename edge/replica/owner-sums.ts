@@ -24,7 +24,8 @@ export class OwnerSums {
   readonly #database: SqlDatabase;
   readonly #write: SqlStatement;
   readonly #owners = new Map<string, Map<TableName, Running>>();
-  readonly #dirty = new Set<string>();
+  /** Since the last transaction, by owner. */
+  readonly #dirty = new Map<string, Set<TableName>>();
 
   constructor(database: SqlDatabase) {
     this.#database = database;
@@ -65,8 +66,9 @@ export class OwnerSums {
 
   /** Inside the transaction that changed the rows. */
   write(): void {
-    for (const owner of this.#dirty) {
-      for (const [table, { rows, sum, newestMs }] of this.#tablesOf(owner)) {
+    for (const [owner, tables] of this.#dirty) {
+      for (const table of tables) {
+        const { rows, sum, newestMs } = this.#owners.get(owner)!.get(table)!;
         this.#write.run(owner, table, rows, sum.toString(), newestMs);
       }
     }
@@ -107,7 +109,9 @@ export class OwnerSums {
   }
 
   #runningOf(owner: string, table: TableName): Running {
-    this.#dirty.add(owner);
+    const dirty = this.#dirty.get(owner);
+    if (dirty === undefined) this.#dirty.set(owner, new Set([table]));
+    else dirty.add(table);
     const tables = this.#tablesOf(owner);
     let running = tables.get(table);
     if (running === undefined) tables.set(table, running = { rows: 0, sum: new RunningSum(), newestMs: 0 });
