@@ -10,6 +10,7 @@ import type { TableName } from "../../control/contract/rows.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { FromReplicator } from "../workers/messages.ts";
+import { NewsReceipts } from "./news-weight.ts";
 import { type News, PendingChanges } from "./pending-changes.ts";
 import { nextSliceRows, restMs, retryMs, SLICE_ROWS_FIRST, SLICE_ROWS_MAX } from "./reading-pace.ts";
 import { ReplicaReader, ROUTED_TABLES } from "./replica-reader.ts";
@@ -28,8 +29,8 @@ export interface SharedRowsOptions {
   readonly onChanges: (changes: RowChange[]) => void;
   /** Keys of the rows that are in memory. */
   readonly heldKeys: (table: RowChange["table"]) => Iterable<string>;
-  /** All that was said has been taken in: the replicator may say what came since. */
-  readonly askForMore: () => void;
+  /** News of that weight have been taken in: as much may be said again. */
+  readonly askForMore: (taken: number) => void;
   /** The file could not be read for some time; again each time that as much has passed. */
   readonly onUnreadable?: () => void;
   readonly log: Logger;
@@ -49,7 +50,7 @@ export class SharedRows implements RowSource {
   #stopped = false;
   #working: Promise<void> | null = null;
   #restUntilMs = -Infinity;
-  #owesAsking = false;
+  readonly #receipts: NewsReceipts;
   #wake: (() => void) | null = null;
   #failuresInARow = 0;
   /** Since when it fails, or has last said so. */
@@ -62,6 +63,7 @@ export class SharedRows implements RowSource {
 
   constructor(options: SharedRowsOptions) {
     this.#options = options;
+    this.#receipts = new NewsReceipts(options.askForMore);
   }
 
   /** @throws GodwitError `edge.replica_unreadable` */
@@ -159,7 +161,7 @@ export class SharedRows implements RowSource {
         if (this.#started) this.#take({ keys: [], all: true, takenOver: true });
         return;
       case "news":
-        this.#owesAsking = true;
+        this.#receipts.add(message.news);
         this.#take(message.news);
     }
   }
@@ -193,10 +195,10 @@ export class SharedRows implements RowSource {
         this.#failuresInARow = 0;
       } catch (error) {
         this.#failed(error);
-        this.#askForMore();
+        this.#receipts.settle();
         await this.#pause(retryMs(this.#failuresInARow, random));
       }
-      if (this.#pending.empty) this.#askForMore();
+      if (this.#pending.empty) this.#receipts.settle();
     }
   }
 
@@ -299,12 +301,6 @@ export class SharedRows implements RowSource {
       this.#pages = null;
       this.#pending.addAll();
     }
-  }
-
-  #askForMore(): void {
-    if (!this.#owesAsking) return;
-    this.#owesAsking = false;
-    this.#options.askForMore();
   }
 
   #pause(ms: number): Promise<void> {
