@@ -54,3 +54,28 @@ test("SharedRows forgets what another generation of the file does not have, dele
   expect([...table.keys("hostnames")].sort()).toEqual(["new.test", "stays.test"]);
   await rows.stop();
 });
+
+test("SharedRows reads what two messages name that are heard in one turn", async () => {
+  const file = join(folder, "two.sqlite");
+  const files = new FolderFiles(file, openBunDatabase);
+  const store = storeIn(files.createNext());
+  files.takeOver();
+  const read: string[] = [];
+  const rows = new SharedRows({
+    ...{ file, openDatabase: openBunDatabase, log: pino({ level: "silent" }) },
+    onChanges: (changes) => read.push(...changes.map(({ key }) => key)),
+    heldKeys: () => [],
+    askForMore: () => {},
+    nowMs: () => performance.now(),
+    random: () => 0.5,
+  });
+  await rows.start();
+  store.apply("godwit:state:global", "1-1", [named("one.test", 1), named("two.test", 2)], [], 1);
+  for (const key of ["one.test", "two.test"]) {
+    rows.heard({ type: "news", news: { keys: [["hostnames", [key]]], all: false, takenOver: false } });
+  }
+  await until(() => read.length === 2);
+  expect(read).toEqual(["one.test", "two.test"]);
+  await rows.stop();
+  store.close();
+});

@@ -48,7 +48,8 @@ export class SharedRows implements RowSource {
   #sliceRows = SLICE_ROWS_FIRST;
   #started = false;
   #stopped = false;
-  #working: Promise<void> | null = null;
+  #isWorking = false;
+  #working: Promise<void> = Promise.resolve();
   #restUntilMs = -Infinity;
   readonly #receipts: NewsReceipts;
   #wake: (() => void) | null = null;
@@ -172,34 +173,40 @@ export class SharedRows implements RowSource {
   }
 
   #work(): void {
-    if (!this.#started || this.#stopped) return;
-    this.#working ??= this.#workOff().finally(() => this.#working = null);
+    if (!this.#started || this.#stopped || this.#isWorking) return;
+    this.#isWorking = true;
+    // It may end before it returns, and the next news come before any promise says so.
+    this.#working = this.#workOff();
   }
 
   async #workOff(): Promise<void> {
-    const { nowMs, random } = this.#options;
     while (!this.#stopped && (this.#pages !== null || !this.#pending.empty)) {
-      const startedMs = nowMs();
-      // Nobody waits for the end of a rest unless there is something to read: a timer for each change would cost more.
-      const restLeftMs = this.#restUntilMs - startedMs;
-      if (restLeftMs > 0) {
-        await this.#pause(restLeftMs);
-        continue;
-      }
-      try {
-        const read = this.#slice();
-        const endedMs = nowMs();
-        const tookMs = endedMs - startedMs;
-        this.#sliceRows = nextSliceRows(this.#sliceRows, read, tookMs);
-        this.#restUntilMs = endedMs + restMs(tookMs);
-        this.#failuresInARow = 0;
-      } catch (error) {
-        this.#failed(error);
-        this.#receipts.settle();
-        await this.#pause(retryMs(this.#failuresInARow, random));
-      }
-      if (this.#pending.empty) this.#receipts.settle();
+      const waitMs = this.#workOnce();
+      if (waitMs > 0) await this.#pause(waitMs);
     }
+    this.#isWorking = false;
+  }
+
+  /** @returns how long to leave it at that */
+  #workOnce(): number {
+    const { nowMs, random } = this.#options;
+    const startedMs = nowMs();
+    // A rest is kept by who comes after it: a timer for each single change would cost more than the change.
+    if (startedMs < this.#restUntilMs) return this.#restUntilMs - startedMs;
+    let waitMs = 0;
+    try {
+      const read = this.#slice();
+      const endedMs = nowMs();
+      this.#sliceRows = nextSliceRows(this.#sliceRows, read, endedMs - startedMs);
+      this.#restUntilMs = endedMs + restMs(endedMs - startedMs);
+      this.#failuresInARow = 0;
+    } catch (error) {
+      this.#failed(error);
+      this.#receipts.settle();
+      waitMs = retryMs(this.#failuresInARow, random);
+    }
+    if (this.#pending.empty) this.#receipts.settle();
+    return waitMs;
   }
 
   /** @returns how many rows it took in */
