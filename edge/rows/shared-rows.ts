@@ -198,7 +198,8 @@ export class SharedRows implements RowSource {
       const read = this.#slice();
       const endedMs = nowMs();
       this.#sliceRows = nextSliceRows(this.#sliceRows, read, endedMs - startedMs);
-      this.#restUntilMs = endedMs + restMs(endedMs - startedMs);
+      const left = this.#pages === null ? this.#pending.size : Infinity;
+      this.#restUntilMs = endedMs + restMs(endedMs - startedMs, read, left);
       this.#failuresInARow = 0;
     } catch (error) {
       this.#failed(error);
