@@ -143,14 +143,14 @@ function applyFigures(
 ) {
   return {
     rows_per_s: rowsPerS,
-    bootstrap_1m_s: seconds(bootstrap.seconds),
+    bootstrap_1m_s: hundredths(bootstrap.seconds),
     bootstrap_rows: bootstrap.rows,
     bootstrap_tail_changes: tailChanges,
     bootstrap_snapshot_mb: snapshotMb,
     bootstrap_peak_mb: bootstrap.peakMemoryMb,
-    bootstrap_stream_1m_s: seconds(bootstrapStream.seconds),
+    bootstrap_stream_1m_s: hundredths(bootstrapStream.seconds),
     bootstrap_stream_peak_mb: bootstrapStream.peakMemoryMb,
-    catch_up_s: seconds(catchUp.seconds),
+    catch_up_s: hundredths(catchUp.seconds),
     catch_up_changes: missedChanges,
     catch_up_peak_mb: catchUp.peakMemoryMb,
   };
@@ -164,9 +164,13 @@ function stormFigures(storm: Storm) {
     relay_quiet_p99_ms: storm.quietP99Ms,
     relay_storm_p99_ms: storm.stormP99Ms,
     storm_rows_per_s: storm.rowsPerS,
+    storm_beside_cores: hundredths(storm.besideCores),
+    storm_cores: storm.cores,
+    storm_relay_rows_share: hundredths(storm.relayRowsShare),
+    relay_during_storm_ratio_possible: hundredths(storm.possibleRatio),
   };
 }
 
-function seconds(value: number): number {
+function hundredths(value: number): number {
   return Math.round(value * 100) / 100;
 }
