@@ -29,10 +29,13 @@ export class NewsReceipts {
     this.#taken += weightOf(news);
   }
 
-  /** What was added has been taken in. */
-  settle(): void {
+  /**
+   * What was added has been taken in.
+   * @param from the least weight that is worth asking
+   */
+  settle(from = ASK_AFTER): void {
     const taken = this.#taken;
-    if (taken < ASK_AFTER) return;
+    if (taken < from) return;
     this.#taken = 0;
     this.#ask(taken);
   }

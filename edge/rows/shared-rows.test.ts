@@ -55,17 +55,17 @@ test("SharedRows forgets what another generation of the file does not have, dele
   await rows.stop();
 });
 
-test("SharedRows reads what two messages name that are heard in one turn", async () => {
+test("SharedRows reads what two messages name that are heard in one turn, and asks for more at a heartbeat at the latest", async () => {
   const file = join(folder, "two.sqlite");
   const files = new FolderFiles(file, openBunDatabase);
   const store = storeIn(files.createNext());
   files.takeOver();
-  const read: string[] = [];
+  const read: string[] = [], asked: number[] = [];
   const rows = new SharedRows({
     ...{ file, openDatabase: openBunDatabase, log: pino({ level: "silent" }) },
     onChanges: (changes) => read.push(...changes.map(({ key }) => key)),
     heldKeys: () => [],
-    askForMore: () => {},
+    askForMore: (taken) => asked.push(taken),
     nowMs: () => performance.now(),
     random: () => 0.5,
   });
@@ -76,6 +76,20 @@ test("SharedRows reads what two messages name that are heard in one turn", async
   }
   await until(() => read.length === 2);
   expect(read).toEqual(["one.test", "two.test"]);
+  expect(asked).toEqual([]);
+  const progress = { answered: 1, taken: 1 };
+  const status = {
+    from: "redis",
+    connected: true,
+    stale_ms: 0,
+    quarantined: 0,
+    gaps: 0,
+    details: {},
+  } as const;
+  for (let beat = 0; beat < 2; beat++) {
+    rows.heard({ type: "heartbeat", status, beat: { progress, connected: true, newsHeld: false } });
+  }
+  expect(asked).toEqual([2]);
   await rows.stop();
   store.close();
 });

@@ -156,6 +156,8 @@ export class SharedRows implements RowSource {
       case "heartbeat":
         this.#status = message.status;
         this.#heardMs = this.#options.nowMs();
+        // A supervisor from before an upgrade may say nothing more until it was asked, however little it said.
+        if (this.#pending.empty) this.#receipts.settle(1);
         return;
       case "caught_up":
         // Before the first reading there is nothing to do: it will read what was written until now.
