@@ -10,7 +10,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { messageOf } from "../contract/errors.ts";
-import { DIGEST_INTERVAL_MS, GLOBAL_STREAM } from "../contract/events.ts";
+import { BATCH_EVENTS_MAX, DIGEST_INTERVAL_MS, GLOBAL_STREAM } from "../contract/events.ts";
 import type { SigningKey } from "../contract/signing.ts";
 import type { Store } from "../store/database.ts";
 import { joinPublishing, OUTBOX_CHANNEL } from "../store/outbox.ts";
@@ -26,6 +26,11 @@ import { type Glance, StreamWatch } from "./stream-watch.ts";
 import { takeEpochWhereRewound } from "./take-epoch.ts";
 
 export const SWEEP_INTERVAL_MS = 5_000;
+/**
+ * From one batch to the next, unless lines were left: each is a transaction here, an entry to sign, and an entry that every
+ * edge has to wake up for, verify and commit. A change that comes alone is published at once.
+ */
+export const GATHER_MS = 20;
 /** Processes tick each at its own time: a digest of this share of the interval's age is old enough to be renewed. */
 const DUE_SHARE = 0.9;
 
@@ -60,6 +65,7 @@ export class Publisher {
   /** What this process was told last that it appended, and which republication had begun by then. */
   #own: { readonly id: string; readonly republishNumber: number } | null = null;
   #nextTickMs = 0;
+  #gatheredMs = -Infinity;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
@@ -157,14 +163,20 @@ export class Publisher {
     return this.#watch.look(republication === null ? state.fullFromId : republication.fromId, lastIds);
   }
 
+  /** @returns whether lines were left; of those that come later a notification tells */
   async #publish(): Promise<boolean> {
+    const waitMs = this.#gatheredMs + GATHER_MS - performance.now();
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    const startedMs = performance.now();
     return await this.#options.store.transaction(async (tx) => {
       await joinPublishing(tx);
       const batch = await publishBatch(tx, this.#end);
       if (batch === null) return this.#watch.isStale;
       this.#own = { id: batch.lastId, republishNumber: batch.republishNumber };
       this.#options.onPublished?.(batch.events);
-      return true;
+      const full = batch.events === BATCH_EVENTS_MAX;
+      this.#gatheredMs = full ? -Infinity : startedMs;
+      return full;
     });
   }
 

@@ -9,16 +9,19 @@ import type { Bench } from "./bench.ts";
 import { wholeNumber } from "./options.ts";
 import { refuseBesideLoad } from "./relay/busy.ts";
 import { type ApplyRate, measureApplyRate } from "./replica/apply-rate.ts";
+import { type CpuFigures, measureCpu } from "./replica/cpu.ts";
 import { measurePropagation, type Propagation } from "./replica/propagation.ts";
 import { type BenchServers, withServers } from "./replica/servers.ts";
 import { measureStorm, type Storm } from "./replica/storm.ts";
 
-const PARTS = ["propagation", "apply", "storm"] as const;
+const PARTS = ["cpu", "propagation", "apply", "storm"] as const;
 type Part = (typeof PARTS)[number];
 
 const EDGES_DEFAULT = 50;
 const SECONDS_DEFAULT = 30;
 const WARMUP_SECONDS_DEFAULT = 20;
+const CPU_EDGES_DEFAULT = 4;
+const CPU_SECONDS_DEFAULT = 20;
 const MACHINES_DEFAULT = 1_000_000;
 const ROUNDS_DEFAULT = 5;
 const ROUND_SECONDS_DEFAULT = 4;
@@ -29,6 +32,8 @@ const OPTIONS = {
   "edges-per-process": { type: "string" },
   seconds: { type: "string" },
   warmup: { type: "string" },
+  "cpu-edges": { type: "string" },
+  "cpu-seconds": { type: "string" },
   machines: { type: "string" },
   missed: { type: "string" },
   rounds: { type: "string" },
@@ -57,6 +62,10 @@ export const bench: Bench = {
       seconds: number("seconds", SECONDS_DEFAULT),
       warmupSeconds: number("warmup", WARMUP_SECONDS_DEFAULT),
     };
+    const cpu = {
+      edges: number("cpu-edges", CPU_EDGES_DEFAULT),
+      seconds: number("cpu-seconds", CPU_SECONDS_DEFAULT),
+    };
     const apply = {
       machines,
       missedChanges: values.missed === undefined ? null : number("missed", 1),
@@ -73,6 +82,7 @@ export const bench: Bench = {
       say(`\n${part}`);
       result = { ...result, ...await withServers(work) };
     };
+    await measure("cpu", async (servers) => cpuFigures(await measureCpu(servers, cpu, say)));
     await measure("propagation", async (servers) => ({
       ...propagationFigures(await measurePropagation(servers, propagation, say)),
       edges: propagation.edges,
@@ -93,6 +103,18 @@ function chosenParts(names: string | null): readonly Part[] {
       hint: `there are: ${PARTS.join(", ")}`,
     });
   });
+}
+
+function cpuFigures({ idlePerS, perChange }: CpuFigures) {
+  const [slow, fast] = [perChange.get(100), perChange.get(1_000)];
+  return {
+    replicator_cpu_us_per_change: slow?.replicatorUs,
+    relay_cpu_us_per_change: slow?.relayUs,
+    replicator_cpu_us_per_change_1k: fast?.replicatorUs,
+    relay_cpu_us_per_change_1k: fast?.relayUs,
+    replicator_cpu_us_per_idle_s: idlePerS.replicatorUs,
+    relay_cpu_us_per_idle_s: idlePerS.relayUs,
+  };
 }
 
 function propagationFigures({ slow, fast, warmup, ...rest }: Propagation) {
@@ -116,14 +138,19 @@ function propagationFigures({ slow, fast, warmup, ...rest }: Propagation) {
   };
 }
 
-function applyFigures({ rowsPerS, bootstrap, bootstrapFrom, catchUp, missedChanges }: ApplyRate) {
+function applyFigures(
+  { rowsPerS, bootstrap, tailChanges, snapshotMb, bootstrapStream, catchUp, missedChanges }: ApplyRate,
+) {
   return {
     rows_per_s: rowsPerS,
-    bootstrap_1m_s: seconds(bootstrap.seconds),
+    bootstrap_1m_s: hundredths(bootstrap.seconds),
     bootstrap_rows: bootstrap.rows,
-    bootstrap_from: bootstrapFrom,
+    bootstrap_tail_changes: tailChanges,
+    bootstrap_snapshot_mb: snapshotMb,
     bootstrap_peak_mb: bootstrap.peakMemoryMb,
-    catch_up_s: seconds(catchUp.seconds),
+    bootstrap_stream_1m_s: hundredths(bootstrapStream.seconds),
+    bootstrap_stream_peak_mb: bootstrapStream.peakMemoryMb,
+    catch_up_s: hundredths(catchUp.seconds),
     catch_up_changes: missedChanges,
     catch_up_peak_mb: catchUp.peakMemoryMb,
   };
@@ -137,9 +164,13 @@ function stormFigures(storm: Storm) {
     relay_quiet_p99_ms: storm.quietP99Ms,
     relay_storm_p99_ms: storm.stormP99Ms,
     storm_rows_per_s: storm.rowsPerS,
+    storm_beside_cores: hundredths(storm.besideCores),
+    storm_cores: storm.cores,
+    storm_relay_rows_share: hundredths(storm.relayRowsShare),
+    relay_during_storm_ratio_possible: hundredths(storm.possibleRatio),
   };
 }
 
-function seconds(value: number): number {
+function hundredths(value: number): number {
   return Math.round(value * 100) / 100;
 }

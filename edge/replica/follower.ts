@@ -7,6 +7,7 @@ import { messageOf } from "../../control/contract/errors.ts";
 import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
 import type { PublisherKey } from "../../control/contract/signing.ts";
 import type { RowChange } from "../routes/route-table.ts";
+import { gatherMs } from "./gathering.ts";
 import { isCorruption } from "./open-store.ts";
 import type { ReplicaWorld, StreamEntries, StreamSession } from "./ports.ts";
 import { readBatch } from "./read-batch.ts";
@@ -152,7 +153,7 @@ export class Follower {
     const { world, regions, log } = this.#options;
     const session = await world.streams.connect();
     this.#session = session;
-    let checkedMs = -Infinity, discoveredMs = -Infinity;
+    let checkedMs = -Infinity, discoveredMs = -Infinity, newsMs = -Infinity;
     while (!this.#stop.signal.aborted) {
       const nowMs = world.nowMs();
       if (regions.length === 0 && nowMs - discoveredMs >= DISCOVERY_INTERVAL_MS) {
@@ -163,18 +164,23 @@ export class Follower {
         checkedMs = nowMs;
         await this.#checkGaps(session);
       }
-      const full = await this.#readOnce(session);
-      this.#lastAnswerMs = world.nowMs();
+      const { full, brought } = await this.#readOnce(session);
+      const answeredMs = this.#lastAnswerMs = world.nowMs();
       if (!this.#connected) log.info("following the state streams");
       this.#connected = true;
       onAnswer();
       // As much as one read takes means that we are behind, and a trim could overtake us.
       if (full) checkedMs = -Infinity;
+      else if (brought && this.#caughtUp === null && !this.#globalFirst) {
+        const restMs = gatherMs(answeredMs - newsMs);
+        if (restMs > 0) await world.pause(restMs, this.#stop.signal);
+      }
+      if (brought) newsMs = answeredMs;
     }
   }
 
-  /** @returns true where there was as much as one read takes */
-  async #readOnce(session: StreamSession): Promise<boolean> {
+  /** @returns whether there was anything, and as much as one read takes */
+  async #readOnce(session: StreamSession): Promise<{ brought: boolean; full: boolean }> {
     // Until the first empty answer nothing is waited for, so that caughtUp() is prompt.
     const blockMs = this.#caughtUp === null && !this.#globalFirst ? READ_BLOCK_MS : 0;
     const positions = this.#globalFirst
@@ -196,7 +202,7 @@ export class Follower {
       else this.#caughtUpMs = this.#options.world.nowMs();
       if (found.length === 0 && positions === this.#positions) this.#tellCaughtUp();
     }
-    return full;
+    return { brought: found.length > 0, full };
   }
 
   #tellCaughtUp(): void {

@@ -14,6 +14,8 @@ export interface TableSum {
 }
 
 interface Running {
+  readonly owner: string;
+  readonly table: TableName;
   rows: number;
   /** The highest `published_ms` of what was taken, tombstones too. */
   newestMs: number;
@@ -24,7 +26,7 @@ export class OwnerSums {
   readonly #database: SqlDatabase;
   readonly #write: SqlStatement;
   readonly #owners = new Map<string, Map<TableName, Running>>();
-  readonly #dirty = new Set<string>();
+  readonly #dirty = new Set<Running>();
 
   constructor(database: SqlDatabase) {
     this.#database = database;
@@ -42,7 +44,9 @@ export class OwnerSums {
     for (
       const each of this.#database.prepare("SELECT owner, table_name, rows, sum, newest_ms FROM sums").all()
     ) {
-      this.#tablesOf(String(each.owner)).set(each.table_name as TableName, {
+      const owner = String(each.owner), table = each.table_name as TableName;
+      this.#tablesOf(owner).set(table, {
+        ...{ owner, table },
         rows: Number(each.rows),
         sum: new RunningSum(String(each.sum)),
         newestMs: Number(each.newest_ms),
@@ -65,10 +69,8 @@ export class OwnerSums {
 
   /** Inside the transaction that changed the rows. */
   write(): void {
-    for (const owner of this.#dirty) {
-      for (const [table, { rows, sum, newestMs }] of this.#tablesOf(owner)) {
-        this.#write.run(owner, table, rows, sum.toString(), newestMs);
-      }
+    for (const { owner, table, rows, sum, newestMs } of this.#dirty) {
+      this.#write.run(owner, table, rows, sum.toString(), newestMs);
     }
     this.#dirty.clear();
   }
@@ -107,10 +109,12 @@ export class OwnerSums {
   }
 
   #runningOf(owner: string, table: TableName): Running {
-    this.#dirty.add(owner);
     const tables = this.#tablesOf(owner);
     let running = tables.get(table);
-    if (running === undefined) tables.set(table, running = { rows: 0, sum: new RunningSum(), newestMs: 0 });
+    if (running === undefined) {
+      tables.set(table, running = { owner, table, rows: 0, sum: new RunningSum(), newestMs: 0 });
+    }
+    this.#dirty.add(running);
     return running;
   }
 

@@ -62,8 +62,9 @@ export async function replicate(
     snapshots?.caughtUp();
     const ms = Math.round(performance.now() - startedMs);
     const rows = rowsOf(replica.status().tables);
+    const { streams, last_bootstrap } = replica.status();
     say(
-      { event: "caught_up", rows, ms, streams: replica.status().streams },
+      { event: "caught_up", rows, ms, streams, snapshot_from: last_bootstrap?.from ?? null },
       `${settings.rows.replica_file} has caught up with ${host}: ${rows} rows after ${ms} ms`,
     );
   });

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   nextSliceRows,
+  PENDING_MS_MAX,
   REST_MS_MAX,
   restMs,
   RETRY_MS_MAX,
@@ -28,9 +29,33 @@ test("nextSliceRows() learns nothing from a slice that was not full and was quic
   expect(nextSliceRows(100, 20, 60)).toBe(SLICE_ROWS_MIN);
 });
 
-test("restMs() leaves most of the time to requests, and is bounded", () => {
-  expect(restMs(1)).toBe(3);
-  expect(restMs(1_000)).toBe(REST_MS_MAX);
+test("restMs() leaves nine tenths of the time to requests in a storm whose rows wait two seconds at most", () => {
+  // 10,000 rows change once a second, and 20 µs is what one takes.
+  expect(restMs(2, 100, 10_000)).toBeCloseTo(18);
+  expect(restMs(2, 100, 0)).toBeCloseTo(18);
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 50_000 }),
+      fc.double({ min: 0.1, max: 2, noNaN: true }),
+      (left, tookMs) => {
+        const rest = restMs(tookMs, 100, left);
+        expect(rest).toBeLessThanOrEqual(9 * tookMs + 0.001);
+        expect(rest).toBeGreaterThanOrEqual(3 * tookMs - 0.001);
+        const drainMs = left / 100 * (tookMs + rest);
+        if (rest > 3 * tookMs + 0.001) expect(drainMs).toBeLessThanOrEqual(PENDING_MS_MAX + 0.001);
+      },
+    ),
+  );
+});
+
+test("restMs() is a quarter of the time where more is pending, or all is read", () => {
+  expect(restMs(2, 100, 40_000)).toBe(6);
+  expect(restMs(2, 100, Infinity)).toBe(6);
+});
+
+test("restMs() is short after a few rows, and bounded", () => {
+  expect(restMs(1, 1, 0)).toBe(3);
+  expect(restMs(1_000, 100, 0)).toBe(REST_MS_MAX);
 });
 
 test("retryMs() doubles up to its bound, with jitter, so that no two edges keep step", () => {

@@ -24,7 +24,7 @@ export class ReplicatedRows implements RowSource {
     this.#shared = new SharedRows({
       ...options,
       file: options.settings.rows.replica_file,
-      askForMore: () => this.#keeper.more(),
+      askForMore: (taken) => this.#keeper.more(taken),
       onUnreadable: () => this.#keeper.unreadable(),
     });
     this.#keeper = new ReplicatorKeeper({ ...options, passOn: (message) => this.#shared.heard(message) });

@@ -54,3 +54,42 @@ test("SharedRows forgets what another generation of the file does not have, dele
   expect([...table.keys("hostnames")].sort()).toEqual(["new.test", "stays.test"]);
   await rows.stop();
 });
+
+test("SharedRows reads what two messages name that are heard in one turn, and asks for more at a heartbeat at the latest", async () => {
+  const file = join(folder, "two.sqlite");
+  const files = new FolderFiles(file, openBunDatabase);
+  const store = storeIn(files.createNext());
+  files.takeOver();
+  const read: string[] = [], asked: number[] = [];
+  const rows = new SharedRows({
+    ...{ file, openDatabase: openBunDatabase, log: pino({ level: "silent" }) },
+    onChanges: (changes) => read.push(...changes.map(({ key }) => key)),
+    heldKeys: () => [],
+    askForMore: (taken) => asked.push(taken),
+    nowMs: () => performance.now(),
+    random: () => 0.5,
+  });
+  await rows.start();
+  store.apply("godwit:state:global", "1-1", [named("one.test", 1), named("two.test", 2)], [], 1);
+  for (const key of ["one.test", "two.test"]) {
+    rows.heard({ type: "news", news: { keys: [["hostnames", [key]]], all: false, takenOver: false } });
+  }
+  await until(() => read.length === 2);
+  expect(read).toEqual(["one.test", "two.test"]);
+  expect(asked).toEqual([]);
+  const progress = { answered: 1, taken: 1 };
+  const status = {
+    from: "redis",
+    connected: true,
+    stale_ms: 0,
+    quarantined: 0,
+    gaps: 0,
+    details: {},
+  } as const;
+  for (let beat = 0; beat < 2; beat++) {
+    rows.heard({ type: "heartbeat", status, beat: { progress, connected: true, newsHeld: false } });
+  }
+  expect(asked).toEqual([2]);
+  await rows.stop();
+  store.close();
+});

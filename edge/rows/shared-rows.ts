@@ -11,6 +11,7 @@ import type { PastRows } from "../replica/row-history.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import type { FromReplicator } from "../workers/messages.ts";
+import { NewsReceipts } from "./news-weight.ts";
 import { type News, PendingChanges } from "./pending-changes.ts";
 import { nextSliceRows, restMs, retryMs, SLICE_ROWS_FIRST, SLICE_ROWS_MAX } from "./reading-pace.ts";
 import { ReplicaReader, ROUTED_TABLES } from "./replica-reader.ts";
@@ -29,8 +30,8 @@ export interface SharedRowsOptions {
   readonly onChanges: (changes: RowChange[]) => void;
   /** Keys of the rows that are in memory. */
   readonly heldKeys: (table: RowChange["table"]) => Iterable<string>;
-  /** All that was said has been taken in: the replicator may say what came since. */
-  readonly askForMore: () => void;
+  /** News of that weight have been taken in: as much may be said again. */
+  readonly askForMore: (taken: number) => void;
   /** The file could not be read for some time; again each time that as much has passed. */
   readonly onUnreadable?: () => void;
   readonly log: Logger;
@@ -48,8 +49,10 @@ export class SharedRows implements RowSource {
   #sliceRows = SLICE_ROWS_FIRST;
   #started = false;
   #stopped = false;
-  #working: Promise<void> | null = null;
-  #owesAsking = false;
+  #isWorking = false;
+  #working: Promise<void> = Promise.resolve();
+  #restUntilMs = -Infinity;
+  readonly #receipts: NewsReceipts;
   #wake: (() => void) | null = null;
   #failuresInARow = 0;
   /** Since when it fails, or has last said so. */
@@ -62,6 +65,7 @@ export class SharedRows implements RowSource {
 
   constructor(options: SharedRowsOptions) {
     this.#options = options;
+    this.#receipts = new NewsReceipts(options.askForMore);
   }
 
   /** @throws GodwitError `edge.replica_unreadable` */
@@ -157,13 +161,15 @@ export class SharedRows implements RowSource {
       case "heartbeat":
         this.#status = message.status;
         this.#heardMs = this.#options.nowMs();
+        // A supervisor from before an upgrade may say nothing more until it was asked, however little it said.
+        if (this.#pending.empty) this.#receipts.settle(1);
         return;
       case "caught_up":
         // Before the first reading there is nothing to do: it will read what was written until now.
         if (this.#started) this.#take({ keys: [], all: true, takenOver: true });
         return;
       case "news":
-        this.#owesAsking = true;
+        this.#receipts.add(message.news);
         this.#take(message.news);
     }
   }
@@ -174,27 +180,41 @@ export class SharedRows implements RowSource {
   }
 
   #work(): void {
-    if (!this.#started || this.#stopped) return;
-    this.#working ??= this.#workOff().finally(() => this.#working = null);
+    if (!this.#started || this.#stopped || this.#isWorking) return;
+    this.#isWorking = true;
+    // It may end before it returns, and the next news come before any promise says so.
+    this.#working = this.#workOff();
   }
 
   async #workOff(): Promise<void> {
-    const { nowMs, random } = this.#options;
     while (!this.#stopped && (this.#pages !== null || !this.#pending.empty)) {
-      const startedMs = nowMs();
-      try {
-        const read = this.#slice();
-        const tookMs = nowMs() - startedMs;
-        this.#sliceRows = nextSliceRows(this.#sliceRows, read, tookMs);
-        this.#failuresInARow = 0;
-        await this.#pause(restMs(tookMs));
-      } catch (error) {
-        this.#failed(error);
-        this.#askForMore();
-        await this.#pause(retryMs(this.#failuresInARow, random));
-      }
-      if (this.#pending.empty) this.#askForMore();
+      const waitMs = this.#workOnce();
+      if (waitMs > 0) await this.#pause(waitMs);
     }
+    this.#isWorking = false;
+  }
+
+  /** @returns how long to leave it at that */
+  #workOnce(): number {
+    const { nowMs, random } = this.#options;
+    const startedMs = nowMs();
+    // A rest is kept by who comes after it: a timer for each single change would cost more than the change.
+    if (startedMs < this.#restUntilMs) return this.#restUntilMs - startedMs;
+    let waitMs = 0;
+    try {
+      const read = this.#slice();
+      const endedMs = nowMs();
+      this.#sliceRows = nextSliceRows(this.#sliceRows, read, endedMs - startedMs);
+      const left = this.#pages === null ? this.#pending.size : Infinity;
+      this.#restUntilMs = endedMs + restMs(endedMs - startedMs, read, left);
+      this.#failuresInARow = 0;
+    } catch (error) {
+      this.#failed(error);
+      this.#receipts.settle();
+      waitMs = retryMs(this.#failuresInARow, random);
+    }
+    if (this.#pending.empty) this.#receipts.settle();
+    return waitMs;
   }
 
   /** @returns how many rows it took in */
@@ -296,12 +316,6 @@ export class SharedRows implements RowSource {
       this.#pages = null;
       this.#pending.addAll();
     }
-  }
-
-  #askForMore(): void {
-    if (!this.#owesAsking) return;
-    this.#owesAsking = false;
-    this.#options.askForMore();
   }
 
   #pause(ms: number): Promise<void> {

@@ -14,12 +14,12 @@ export interface ReplicatorSettings {
 export type ToReplicator =
   /** Comes first, once. */
   | { readonly type: "settings"; readonly settings: ReplicatorSettings }
-  /** Its last news have been taken in, so it may send more. */
-  | { readonly type: "more" }
+  /** News of that weight (`news-weight.ts`) have been taken in, so it may send as much again. */
+  | { readonly type: "more"; readonly taken: number }
   | { readonly type: "stop" };
 
 export type FromReplicator =
-  /** At most one at a time is under way: the next follows `more`. */
+  /** At most about NEWS_UNASKED_MAX keys are under way: the next follow `more`. */
   | { readonly type: "news"; readonly news: News }
   /** It has started; what an earlier one did not say any more has to be read. */
   | { readonly type: "caught_up" }
@@ -42,7 +42,7 @@ export type FromWorker =
   /** No listening socket is open any more. */
   | { readonly type: "closed" }
   /** As `more` to the replicator. */
-  | { readonly type: "more" }
+  | { readonly type: "more"; readonly taken: number }
   /** It has not been able to read the replica's file for some time. */
   | { readonly type: "unreadable" }
   | { readonly type: "page"; readonly ask: number; readonly page: Page };

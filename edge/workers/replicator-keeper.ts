@@ -3,6 +3,7 @@
  * (`replicator-watch.ts`) is killed, since a process that hangs does not end itself, and counts as one that crashed.
  */
 import type { Logger } from "pino";
+import { NEWS_UNASKED_MAX, weightOf } from "../rows/news-weight.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { ReplicatorProcess } from "./child-process.ts";
 import type { FromReplicator, ReplicatorSettings } from "./messages.ts";
@@ -56,8 +57,8 @@ interface Child {
   readonly process: ReplicatorProcess;
   readonly startedMs: number;
   watched: Watched;
-  /** Its last news have been passed on, and nobody has asked for more. */
-  owed: boolean;
+  /** The weight of the news that were passed on and that nobody has taken in. */
+  untaken: number;
 }
 
 export class ReplicatorKeeper {
@@ -105,11 +106,11 @@ export class ReplicatorKeeper {
     };
   }
 
-  /** Its last news have been taken in. */
-  more(): void {
+  /** @param taken the weight of news that were taken in, perhaps of an earlier one */
+  more(taken: number): void {
     if (this.#child === null) return;
-    this.#child.owed = false;
-    this.#child.process.send({ type: "more" });
+    this.#child.untaken = Math.max(0, this.#child.untaken - taken);
+    this.#child.process.send({ type: "more", taken });
   }
 
   /** A relay cannot read the file, and this one has not noticed; the next one looks at the file first. */
@@ -142,13 +143,14 @@ export class ReplicatorKeeper {
     const { fork, log, nowMs, passOn } = this.#options;
     const process = fork();
     const startedMs = nowMs();
-    const child: Child = this.#child = { process, startedMs, watched: begun(startedMs), owed: false };
+    const child: Child = this.#child = { process, startedMs, watched: begun(startedMs), untaken: 0 };
     process.onMessage((message) => {
       // The last words of one that was given up must not pass for its successor's.
       if (this.#child !== child) return;
       if (message.type === "heartbeat") {
-        child.watched = heard(child.watched, message.beat, child.owed, nowMs());
-      } else if (message.type === "news") child.owed = true;
+        const owed = child.untaken >= NEWS_UNASKED_MAX;
+        child.watched = heard(child.watched, message.beat, owed, nowMs());
+      } else if (message.type === "news") child.untaken += weightOf(message.news);
       else {
         log.info({ replicator_pid: process.pid }, "replicator has caught up");
         this.#settled?.();

@@ -45,7 +45,7 @@ export async function runReplicator(
     void Promise.all([replica.stop(), snapshots?.stop(), queries?.stop()]).then(() => process.exit(status));
   onMessage((message) => {
     if (message.type === "stop") end(0);
-    else if (message.type === "more") feed.more();
+    else if (message.type === "more") feed.more(message.taken);
   });
   process.once("disconnect", () => end(1));
   const heartbeat = () => {

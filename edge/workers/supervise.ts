@@ -7,6 +7,7 @@ import type { EdgeConfig } from "../../control/contract/process-config.ts";
 import { DRAIN_MS_MAX } from "../edge.ts";
 import { listenAdmin } from "./admin-server.ts";
 import { forkReplicator, forkWorker } from "./child-process.ts";
+import { NewsReceipts } from "../rows/news-weight.ts";
 import type { FromReplicator, ReplicatorSettings } from "./messages.ts";
 import { ReplicatorKeeper, withReplicator } from "./replicator-keeper.ts";
 import { Supervisor } from "./supervisor.ts";
@@ -44,6 +45,7 @@ export async function supervise(
     nowMs: () => performance.now(),
     random: Math.random,
   });
+  const receipts = new NewsReceipts((taken) => replicator?.more(taken));
   const passOn = (message: FromReplicator) => {
     if (message.type === "heartbeat" && replicator !== null) {
       const status = withReplicator(message.status, replicator.status());
@@ -51,7 +53,8 @@ export async function supervise(
     }
     if (message.type !== "news") return supervisor.tellAll(message);
     supervisor.tellNews(message.news);
-    replicator?.more();
+    receipts.add(message.news);
+    receipts.settle();
   };
   const stop = () => {
     log.info("draining");

@@ -208,7 +208,7 @@ export class Supervisor {
         this.#closed(worker);
         return worker.onClosed?.();
       case "more":
-        return worker.feed.more();
+        return worker.feed.more(message.taken);
       case "unreadable":
         return this.#options.onUnreadable?.();
       case "page":

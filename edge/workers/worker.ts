@@ -26,7 +26,7 @@ export async function runWorker(config: EdgeConfig, runtime: Runtime, log: Logge
   const { rows } = config;
   const openRows = ({ onChanges, heldKeys, nowMs, random }: RowSourceHost) => {
     const file = (rows as { replica_file: string }).replica_file;
-    const askForMore = () => tell({ type: "more" });
+    const askForMore = (taken: number) => tell({ type: "more", taken });
     const onUnreadable = () => tell({ type: "unreadable" });
     const { openDatabase } = runtime;
     return shared = new SharedRows({

@@ -40,6 +40,11 @@ export function usageOf(pid: number): ProcessUsage {
   return { cpuMs: ticks * 1_000 / TICKS_PER_S, rssKb: pages * PAGE_KB };
 }
 
+/** Without its descendants. */
+export function ownCpuMsOf(pid: number): number {
+  return parseStat(readFileSync(`/proc/${pid}/stat`, "utf8")).ticks * 1_000 / TICKS_PER_S;
+}
+
 /** The second field, a name in parentheses, may hold spaces and parentheses itself. */
 export function parseStat(stat: string): Stat {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);

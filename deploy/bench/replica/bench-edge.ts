@@ -25,7 +25,7 @@ const edges: BenchEdge[] = [];
 answerMessages<ToEdge>(async (message): Promise<Answer | void> => {
   switch (message.type) {
     case "open":
-      for (const file of message.replicaFiles) edges.push(await open(file, message.redisUrl, message.probes));
+      for (const file of message.replicaFiles) edges.push(await open(file, message));
       for (const { rows } of edges) await rows.start();
       return;
     case "count":
@@ -37,13 +37,20 @@ answerMessages<ToEdge>(async (message): Promise<Answer | void> => {
   }
 });
 
-async function open(replica_file: string, redis_url: string, probes: number): Promise<BenchEdge> {
+async function open(
+  replica_file: string,
+  { redisUrl, probes, apiPublicKey }: ToEdge & { type: "open" },
+): Promise<BenchEdge> {
+  const settings = {
+    ...{ from: "redis" as const, redis_url: redisUrl, replica_file },
+    ...(apiPublicKey === undefined ? {} : { api_public_key: apiPublicKey }),
+  };
   const { openDatabase } = await loadRuntime();
   const nowMs = () => performance.now();
   const table = new RouteTable({ region: REGION, nowMs, wallMs: () => Date.now() });
   const rows = new ReplicatedRows({
     fork: forkReplicator,
-    settings: { rows: { from: "redis", redis_url, replica_file }, regions: [], logLevel: "error" },
+    settings: { rows: settings, regions: [], logLevel: "error" },
     ...{ openDatabase, log, nowMs, random: Math.random },
     heldKeys: (name) => table.keys(name),
     onChanges(changes) {

@@ -11,6 +11,8 @@ export interface LoneRun {
   readonly seconds: number;
   readonly rows: number;
   readonly peakMemoryMb: number;
+  /** Who served the snapshot that it began with; null: the streams were read. */
+  readonly snapshotFrom: string | null;
 }
 
 /** @param more options of the command */
@@ -19,32 +21,38 @@ export async function runLoneReplica(
   file: string,
   more: readonly string[] = [],
 ): Promise<LoneRun> {
+  const { run, stop } = await startLoneReplica(redis, file, more);
+  await stop();
+  return run;
+}
+
+/** Resolves once it has caught up; it runs on until it is stopped. */
+export async function startLoneReplica(
+  redis: BenchRedis,
+  file: string,
+  more: readonly string[] = [],
+): Promise<{ readonly run: LoneRun; stop(): Promise<void> }> {
   const url = new URL(redis.server.urlOf("edge"));
   url.password = "";
   const startedMs = performance.now();
   const child = Bun.spawn([
-    ...[process.execPath, PROGRAM, "replica", "--redis", url.href],
-    ...[
-      "--redis-password-file",
-      redis.passwordFile,
-      "--file",
-      file,
-      "--json",
-      "--log-level",
-      "error",
-      ...more,
-    ],
+    ...[process.execPath, PROGRAM, "replica", "--redis", url.href, "--file", file],
+    ...["--redis-password-file", redis.passwordFile, "--json", "--log-level", "error", ...more],
   ], { stdio: ["ignore", "pipe", "inherit"] });
-  try {
-    for await (const { event, rows } of eventsOf(child.stdout)) {
-      if (event !== "caught_up") continue;
-      const seconds = (performance.now() - startedMs) / 1_000;
-      return { seconds, rows: Number(rows), peakMemoryMb: peakMemoryMb(child.pid) };
-    }
-  } finally {
+  const stop = async () => {
     child.kill("SIGTERM");
     await child.exited;
+  };
+  for await (const { event, rows, snapshot_from } of eventsOf(child.stdout)) {
+    if (event !== "caught_up") continue;
+    const seconds = (performance.now() - startedMs) / 1_000;
+    const snapshotFrom = snapshot_from === null ? null : String(snapshot_from);
+    return {
+      run: { seconds, rows: Number(rows), peakMemoryMb: peakMemoryMb(child.pid), snapshotFrom },
+      stop,
+    };
   }
+  await stop();
   throw new GodwitError("bench.child_failed", `edge/main.ts replica ended with ${child.exitCode}`, {
     fault: "us",
     hint: "what it said stands above",

@@ -40,6 +40,8 @@ export type ToEdge =
     readonly redisUrl: string;
     readonly replicaFiles: readonly string[];
     readonly probes: number;
+    /** None: signatures are not looked at. */
+    readonly apiPublicKey?: string;
   }
   /** How many probes each of its edges has routed. */
   | { readonly type: "count" }

@@ -93,7 +93,7 @@ export async function measurePropagation(
     assert(ran.type === "ran", ran.type);
     first += ran.count;
     counts.push(ran.count);
-    await untilRouted(started, first);
+    await untilRouted(started.map(({ program }) => program), first);
     const usedUs = (cpuMsOf(started) - usedMs) * 1_000 / ran.count / edges;
     if (perSecond === SLOW_PER_S) edgeCpuUs = Math.round(usedUs);
     else [fastPerS, lateChanges] = [Math.round(ran.count / ran.seconds), ran.late];
@@ -179,9 +179,10 @@ function cpuMsOf(started: readonly StartedEdges[]): number {
   return started.reduce((sum, { program }) => sum + usageOf(program.pid).cpuMs, 0);
 }
 
-async function untilRouted(started: readonly StartedEdges[], probes: number): Promise<void> {
+/** Every edge of every program has that many. */
+export async function untilRouted(programs: readonly Program<ToEdge>[], probes: number): Promise<void> {
   const endMs = performance.now() + SETTLE_MS_MAX;
-  for (const { program } of started) {
+  for (const program of programs) {
     for (;;) {
       const answer = await program.ask({ type: "count" });
       if (answer.type !== "counts" || answer.counts.every((count) => count >= probes)) break;

@@ -20,11 +20,13 @@ export class BenchServers {
       ...{ admin: newPassword(), api: newPassword() },
       ...{ worker: newPassword(), edge: newPassword() },
     };
+    let pid = 0;
     const server = await startRedis({
       ...{ folder: join(this.folder, name), port: await freePort(), passwords },
       logFile: join(this.folder, `${name}.log`),
       // Written to disk at each append in production; the disks of development machines would be what is measured.
       durable: false,
+      onSpawn: (spawned) => pid = spawned,
     });
     const client = new Redis(server.urlOf("admin"), { protocol: 2 });
     client.on("error", () => {});
@@ -38,7 +40,7 @@ export class BenchServers {
       await server.stop();
     };
     this.onClose(stop);
-    return { server, client, passwordFile, stop };
+    return { server, pid, client, passwordFile, stop };
   }
 
   async startPostgres(): Promise<PostgresServer> {
@@ -62,6 +64,7 @@ export class BenchServers {
 
 export interface BenchRedis {
   readonly server: RedisServer;
+  readonly pid: number;
   /** As admin. */
   readonly client: Redis;
   /** Holds the password of user `edge`. */

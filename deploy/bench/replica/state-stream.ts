@@ -8,6 +8,7 @@ import {
   regionStream,
   type StateEvent,
 } from "../../../control/contract/events.ts";
+import type { SigningKey } from "../../../control/contract/signing.ts";
 import { TABLES } from "../../../control/contract/rows.ts";
 import { batchFields } from "../../../control/contract/stream-entry.ts";
 import { REGION, type Row } from "../table-rows.ts";
@@ -18,10 +19,13 @@ const PIPELINE_BYTES_MAX = 4 * 1_048_576;
 
 export class StateStream {
   readonly #redis: Redis;
+  readonly #key: SigningKey | null;
   #sequence = 0;
 
-  constructor(redis: Redis) {
+  /** @param key signs what owner `api` says; null: nothing is signed */
+  constructor(redis: Redis, key: SigningKey | null = null) {
     this.#redis = redis;
+    this.#key = key;
   }
 
   /** @param eventsMax in an entry; 1 is what a publisher makes of single changes */
@@ -37,7 +41,7 @@ export class StateStream {
       const { events, bytes: batchBytes } = open.get(owner)!;
       open.delete(owner);
       const stream = owner === "api" ? GLOBAL_STREAM : regionStream(REGION);
-      pipeline.xadd(stream, "*", ...batchFields(stream, owner, events, null));
+      pipeline.xadd(stream, "*", ...batchFields(stream, owner, events, owner === "api" ? this.#key : null));
       bytes += batchBytes;
     };
     const flush = async () => {

@@ -3,12 +3,14 @@
  * that is there in both and publishes nothing in one.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { assert } from "../../../control/contract/errors.ts";
 import { freePort, startServer } from "../../servers/child.ts";
 import { startBackend } from "../relay/backend.ts";
 import { runWrk } from "../relay/load.ts";
 import { APP_HOST } from "../relay/proxy.ts";
+import { ownCpuMsOf, usageOf } from "../relay/process-usage.ts";
 import { alternate, median, ratioOf } from "../rounds.ts";
 import { REGION } from "../table-rows.ts";
 import { edgeProgram } from "../relay/godwit-proxy.ts";
@@ -38,6 +40,27 @@ export interface Storm {
   /** Rows that the edge's replica took in while it stormed. */
   readonly rowsPerS: number;
   readonly failures: number;
+  /** Processors that Redis, the publisher and the replicator used in the storm, and how many there are. */
+  readonly besideCores: number;
+  readonly cores: number;
+  /** Of one processor: what the relay used in the storm beyond what its requests cost in the quiet. */
+  readonly relayRowsShare: number;
+  /** The ratio if the relay spent nothing on rows and every request cost what it does in the quiet. */
+  readonly possibleRatio: number;
+}
+
+interface CpuMs {
+  readonly relay: number;
+  /** Redis, publisher and replicator. */
+  readonly beside: number;
+}
+
+/** One round's. */
+interface RoundCpu {
+  readonly relayUsPerRequest: number;
+  readonly requestsPerS: number;
+  readonly relayCores: number;
+  readonly besideCores: number;
 }
 
 export async function measureStorm(
@@ -71,6 +94,12 @@ export async function measureStorm(
   });
   servers.onClose(() => edge.stop());
 
+  const cpuMs = (): CpuMs => {
+    const relay = ownCpuMsOf(edge.pid);
+    const replicator = usageOf(edge.pid).cpuMs - relay;
+    return { relay, beside: replicator + ownCpuMsOf(redis.pid) + ownCpuMsOf(source.pid) };
+  };
+  const roundsCpu: Record<"quiet" | "storm", RoundCpu[]> = { quiet: [], storm: [] };
   const p99Ms: Record<string, number[]> = { quiet: [], storm: [] };
   const appliedPerS: number[] = [];
   let failures = 0;
@@ -80,8 +109,10 @@ export async function measureStorm(
       await source.ask({ type: "rate", rowsPerS });
       await Bun.sleep(SETTLE_MS);
       const before = await eventsApplied(adminPort);
+      const cpuBefore = cpuMs();
       const startedMs = performance.now();
       const load = await runWrk([], { url, host: APP_HOST, connections: CONNECTIONS, seconds });
+      roundsCpu[name].push(roundCpu(cpuBefore, cpuMs(), load.requests, performance.now() - startedMs));
       const applied = await eventsApplied(adminPort) - before;
       if (rowsPerS > 0) appliedPerS.push(applied / ((performance.now() - startedMs) / 1_000));
       await source.ask({ type: "rate", rowsPerS: 0 });
@@ -101,6 +132,10 @@ export async function measureStorm(
       ),
   );
   const [quiet, storm] = [figures.get("quiet")!, figures.get("storm")!];
+  const middle = (name: "quiet" | "storm", figure: keyof RoundCpu) =>
+    median(roundsCpu[name].map((round) => round[figure]));
+  const cores = availableParallelism();
+  const besideCores = middle("storm", "besideCores");
   assert(failures === 0, `${failures} requests failed beside the storm`);
   return {
     ratio: ratioOf(storm, quiet),
@@ -110,6 +145,20 @@ export async function measureStorm(
     stormP99Ms: median(p99Ms.storm!),
     rowsPerS: Math.round(median(appliedPerS)),
     failures,
+    ...{ besideCores, cores },
+    relayRowsShare: middle("storm", "relayCores") -
+      middle("storm", "requestsPerS") * middle("quiet", "relayUsPerRequest") / 1e6,
+    possibleRatio: (cores - besideCores) / (cores - middle("quiet", "besideCores")),
+  };
+}
+
+function roundCpu(before: CpuMs, after: CpuMs, requests: number, tookMs: number): RoundCpu {
+  const relayMs = after.relay - before.relay;
+  return {
+    relayUsPerRequest: relayMs * 1_000 / requests,
+    requestsPerS: requests * 1_000 / tookMs,
+    relayCores: relayMs / tookMs,
+    besideCores: (after.beside - before.beside) / tookMs,
   };
 }
 
