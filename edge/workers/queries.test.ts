@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { weightOf } from "../rows/news-weight.ts";
 import { Redis } from "ioredis";
 import { GLOBAL_STREAM } from "../../control/contract/events.ts";
 import { rawBatch } from "../../control/contract/stream-entry.fixture.ts";
@@ -28,7 +29,7 @@ test(
       if (message.type === "heartbeat") {
         queries.push(message.status.details.queries as Record<string, unknown>);
       }
-      if (message.type === "news") child.send({ type: "more" });
+      if (message.type === "news") child.send({ type: "more", taken: weightOf(message.news) });
     });
     const rows = {
       from: "redis" as const,

@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { assert } from "../../../control/contract/errors.ts";
 import type { MachineRow } from "../../../control/contract/rows.ts";
-import { buildSnapshot } from "../../../edge/replica/snapshot-build.ts";
+import { buildSnapshot } from "../../../edge/snapshot/build.ts";
 import { loadRuntime } from "../../../edge/runtime/runtime.ts";
 import { freePort } from "../../servers/child.ts";
 import { seededRandom } from "../seeded-random.ts";
