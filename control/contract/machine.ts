@@ -143,11 +143,12 @@ export const GuestPath = z.string().min(2).max(4_096).regex(
 /** Permission bits, as a number: 0o644. */
 export const FileMode = z.number().int().min(0).max(0o7777).default(0o644);
 export const FILES_MAX = 64;
-export const FILE_CHARS_MAX = 262_144;
+/** They travel to the guest inside its run configuration (RUN_CONFIG_BYTES_MAX), of which this is half. */
+export const FILES_CHARS_MAX = 524_288;
 /** The reference's `files[]`, section 2.3. */
 export const MachineFile = z.union([
   /** Base64. */
-  z.object({ guest_path: GuestPath, raw_value: z.base64().max(FILE_CHARS_MAX), mode: FileMode }),
+  z.object({ guest_path: GuestPath, raw_value: z.base64().max(FILES_CHARS_MAX), mode: FileMode }),
   /** The secret's value is the base64 of the content. Until secrets come from elsewhere they are looked up in `env`. */
   z.object({ guest_path: GuestPath, secret_name: EnvName, mode: FileMode }),
 ]);
@@ -225,7 +226,10 @@ export const MachineSpec = z.object({
   restart: Restart.default({ policy: "on-failure", max_retries: RESTARTS_MAX_DEFAULT }),
   /** None: one process, by `entrypoint` and `command`. */
   processes: z.array(MachineProcess).max(PROCESSES_MAX).default([]),
-  files: z.array(MachineFile).max(FILES_MAX).default([]),
+  files: z.array(MachineFile).max(FILES_MAX).refine(
+    (files) => JSON.stringify(files).length <= FILES_CHARS_MAX,
+    `at most ${FILES_CHARS_MAX} characters together`,
+  ).default([]),
   /** A swap file on the layer. */
   swap_size_mb: z.number().int().min(1).max(SWAP_MB_MAX).nullable().default(null),
   /** Of /dev/shm; null: half of the memory. */
@@ -250,6 +254,8 @@ export const MachineExit = z.object({
   signal: z.string().max(16).nullable(),
   /** The guest's kernel killed it for memory. */
   oom_killed: z.boolean(),
+  /** Where it was not the app's own share of memory that had run out. */
+  oom_scope: z.literal("machine").optional(),
   /** True where Godwit asked for the end (stop, destroy). */
   requested: z.boolean(),
   /** The restart policy has the process run again. */

@@ -165,6 +165,8 @@ describe("deploy()", () => {
 
   test("with no services needs nothing that listens, but a process that stays", async () => {
     expect((await control.deployed(app, "test/deaf:1", { services: [] })).status).toBe("SUCCEEDED");
+    const restarted = await control.deployed(app, "test/crashes:1", { services: [] });
+    expect(restarted.error).toMatchObject({ code: "release.machine_exited" });
     const exits = await control.deployed(app, "test/exit3:1", { services: [] });
     expect(exits.error!.code).toBe("release.machine_exited");
   });

@@ -35,7 +35,8 @@ export class Life {
   #restart = Promise.withResolvers<void>();
   #restartAfterMs: number | null = null;
   #isAcknowledged = false;
-  #stopAsked = Promise.withResolvers<void>();
+  #isStopAsked = false;
+  readonly #stopAsked = Promise.withResolvers<void>();
   /** The step that runs now: what fails, fails in it. */
   #step: BootStep = "run-config";
 
@@ -67,6 +68,7 @@ export class Life {
 
   stopping(): void {
     if (this.phase === "running") this.#move("stopping");
+    this.#isStopAsked = true;
     this.#stopAsked.resolve();
   }
 
@@ -84,10 +86,11 @@ export class Life {
   restart(run: number, afterMs: number): boolean {
     if (this.phase !== "failed" && run < this.run) return true;
     if (this.phase !== "exited" || run !== this.run || this.#isAcknowledged) return false;
+    // Whoever stopped the machine meanwhile does not want to see it run again.
+    if (this.#isStopAsked) return false;
     this.run++;
     this.pid = null;
     this.#exited = Promise.withResolvers();
-    this.#stopAsked = Promise.withResolvers();
     this.#restartAfterMs = afterMs;
     this.#move("restarting");
     this.#restart.resolve();
