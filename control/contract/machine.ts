@@ -247,6 +247,20 @@ export const MachineSpec = z.object({
 });
 export type MachineSpec = z.infer<typeof MachineSpec>;
 
+/** What a deploy may say of how its machines run, beside their size, env, command and services. */
+export const MachineSettings = MachineSpec.pick({
+  stop: true,
+  restart: true,
+  processes: true,
+  files: true,
+  swap_size_mb: true,
+  shm_size_mb: true,
+  sysctls: true,
+  rlimits: true,
+  resume_hook: true,
+}).strict();
+export type MachineSettings = z.infer<typeof MachineSettings>;
+
 /** How the user's process, and with it the VM, ended. */
 export const MachineExit = z.object({
   /** 0 to 255; 128 + signal number where a signal ended it; null where the VM died without a word. */

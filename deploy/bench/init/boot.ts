@@ -34,7 +34,7 @@ export function qemuArgv(guests: Guests, which: Which, folder: string): string[]
   ];
 }
 
-/** @throws GodwitError `bench.guest_silent` */
+/** @throws GodwitError `bench.hung` */
 export async function bootUntil(
   guests: Guests,
   which: Which,
@@ -47,7 +47,7 @@ export async function bootUntil(
     if (figures !== null) return figures;
   }
   throw new GodwitError(
-    "bench.guest_silent",
+    "bench.hung",
     `The guest with ${which} did not tell ${wanted.join(", ")} in ${
       BOOT_WAIT_MS / 1_000
     } s, ${TRIES_MAX} times`,

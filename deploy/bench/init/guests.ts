@@ -68,7 +68,7 @@ async function makeImage(folder: string, busybox: string): Promise<void> {
   copyFileSync(busybox, join(root, "bin/busybox"));
   chmodSync(join(root, "bin/busybox"), 0o755);
   for (const applet of ["sh", "sleep"]) symlinkSync("busybox", join(root, "bin", applet));
-  copyFileSync(at("app.sh"), join(root, "bin/app"));
+  copyFileSync(at("measure-app.sh"), join(root, "bin/app"));
   chmodSync(join(root, "bin/app"), 0o755);
   await runTool(["mkfs.erofs", "--all-root", join(folder, "image.erofs"), root]);
 }
