@@ -1,4 +1,4 @@
-/** vm-init as PID 1 of real VMs under TCG: three boots, each a story of its own. */
+/** vm-init as PID 1 of real VMs under TCG: a few boots, each a story of its own. */
 import { afterEach, expect, test } from "bun:test";
 import {
   type GuestExit,
@@ -190,11 +190,58 @@ test(
   BOOT_WAIT_MS,
 );
 
-test("vm-init reports a boot that fails on console and control channel, then powers off", async () => {
-  const vm = await boot("microvm", runConfig("vm", { cmd: ["missing"] }));
-  const message = 'Cannot run "missing": executable not found in PATH';
-  const status = await statusOf(vm);
-  expect(status.failure).toMatchObject({ step: "spawn", message: expect.stringContaining(message) });
+test("vm-init answers while the app has filled open files and processes, and tells its end", async () => {
+  // 2^12 names of one file, which awk opens one by one until the kernel has no more; it is not root's, who could go on.
+  const files = 'BEGIN { for (i = 0; i < 4096; i++) { name = "/etc"; ' +
+    'for (bit = 1; bit < 4096; bit *= 2) name = name (int(i / bit) % 2 ? "/." : "/"); ' +
+    'if ((getline line < (name "/group")) < 0) break } ' +
+    'print "files " (i > 500 && i < 4096); fflush(); system("sleep 1000") }';
+  const script = `awk '${files}' & (while sleep 1000 & do :; done) 2>/dev/null; ` +
+    "trap 'exit 7' TERM; wait; while true; do wait; done";
+  const config = runConfig("vm", { cmd: ["/bin/sh", "-c", script], user: "web" }, {
+    limits: { nofile: 60_000 },
+    sysctls: { "kernel.threads-max": "300", "fs.file-max": "1500" },
+  });
+  const vm = await boot("microvm", config);
+  expect((await statusOf(vm)).phase).toBe("running");
+  const lines = vm.session.firstLogLine();
+  let line: string | null = null;
+  void lines.then((first) => line = first);
+  do expect((await vm.session.get<GuestStatus>("/v1/status")).failure).toBeNull(); while (line === null);
+  expect(await lines).toBe("files 1");
+  expect((await vm.session.request("GET", "/v1/listeners")).status).toBe(200);
+  const stop = { signal: "SIGTERM", timeout_s: 60 };
+  expect((await vm.session.request("POST", "/v1/stop", stop)).status).toBe(202);
+  expect(await vm.session.get<GuestExit>("/v1/exit")).toMatchObject({ exit_code: 7, signal: null });
+  await vm.session.request("POST", "/v1/exit-ack");
   expect(await vm.exited).toBe(0);
-  expect(vm.console()).toContain(`godwit-boot-failure: spawn: ${message}`);
+}, BOOT_WAIT_MS);
+
+test.each<[string, RunConfig, string, string]>([
+  [
+    "a missing command",
+    runConfig("vm", { cmd: ["missing"] }),
+    "spawn",
+    'Cannot run "missing": executable not found in PATH',
+  ],
+  [
+    "more swap than the layer holds",
+    runConfig("vm", { cmd: ["true"] }, { swap_mb: 100 }),
+    "swap",
+    "Cannot add 100 MB of swap on the machine's layer: posix_fallocate of 104857600 bytes: no space left on device",
+  ],
+  [
+    "a volume without a drive",
+    runConfig("vm", { cmd: ["true"] }, {
+      volumes: [{ path: "/data", read_only: false }, { path: "/more", read_only: true }],
+    }),
+    "volumes",
+    "Cannot mount the volume /dev/vdf at /more: mount ext4 /dev/vdf on /more: no such file or directory",
+  ],
+])("vm-init reports %s on console and control channel, then powers off", async (_, config, step, message) => {
+  const vm = await boot("microvm", config);
+  const status = await statusOf(vm);
+  expect(status.failure).toMatchObject({ step, message: expect.stringContaining(message) });
+  expect(await vm.exited).toBe(0);
+  expect(vm.console()).toContain(`godwit-boot-failure: ${step}: ${message}`);
 }, BOOT_WAIT_MS);

@@ -7,10 +7,10 @@ import { say } from "./console.ts";
 import type { Mode } from "./run-config.ts";
 
 /** The reference's: a mount stays busy while a killed process still dies. */
-const TRIES = 5;
+export const TRIES = 5;
 const TRY_AGAIN_MS = 750;
 
-interface Settling {
+export interface Settling {
   readonly path: string;
   readonly settle: (path: string) => void;
   readonly giveUp?: (path: string) => void;
@@ -40,23 +40,33 @@ export async function settleDisks({ swaps, volumes, layerFd }: Disks): Promise<v
       settle: remountReadOnly,
     })),
   ];
-  for (let attempt = 1; rest.length > 0; attempt++) {
-    const busy = rest.splice(0).filter(({ path, settle, giveUp }) => {
+  await settleAll(rest, () => Bun.sleep(TRY_AGAIN_MS), say);
+  if (layerFd !== null) closeSync(layerFd);
+  syncDisks();
+}
+
+/** Tries each in its order, what stays busy again after a pause; at the last try it is given up, in words. */
+export async function settleAll(
+  all: readonly Settling[],
+  pause: () => Promise<void>,
+  tell: (line: string) => void,
+): Promise<void> {
+  let rest = all;
+  for (let attempt = 1;; attempt++) {
+    rest = rest.filter(({ path, settle, giveUp }) => {
       try {
         settle(path);
         return false;
       } catch (error) {
         if (attempt < TRIES) return true;
-        say(`left ${path} as it is after ${TRIES} tries: ${messageOf(error)}`);
+        tell(`left ${path} as it is after ${TRIES} tries: ${messageOf(error)}`);
         giveUp?.(path);
         return false;
       }
     });
-    rest.push(...busy);
-    if (rest.length > 0) await Bun.sleep(TRY_AGAIN_MS);
+    if (rest.length === 0) return;
+    await pause();
   }
-  if (layerFd !== null) closeSync(layerFd);
-  syncDisks();
 }
 
 export function powerOff(mode: Mode, status: number): never {
