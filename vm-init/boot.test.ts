@@ -191,13 +191,14 @@ test(
 );
 
 test("vm-init answers while the app has filled open files and processes, and tells its end", async () => {
-  // 2^12 names of one file, which awk opens one by one until the kernel has no more; it is not root's, who could go on.
-  const files = 'BEGIN { for (i = 0; i < 4096; i++) { name = "/etc"; ' +
+  // First all processes, then 2^12 names of one file, which awk opens one by one until the kernel has no more.
+  const files = 'BEGIN { while ((getline go < "/dev/shm/go") < 0) { } ' +
+    'for (i = 0; i < 4096; i++) { name = "/etc"; ' +
     'for (bit = 1; bit < 4096; bit *= 2) name = name (int(i / bit) % 2 ? "/." : "/"); ' +
     'if ((getline line < (name "/group")) < 0) break } ' +
-    'print "files " (i > 500 && i < 4096); fflush(); system("sleep 1000") }';
-  const script = `awk '${files}' & (while sleep 1000 & do :; done) 2>/dev/null; ` +
-    "trap 'exit 7' TERM; wait; while true; do wait; done";
+    'print "processes full, files " (i > 500 && i < 4096); fflush(); while ((getline line < "-") > 0) { } }';
+  const script = `sleep 1000 | awk '${files}' & (while sleep 1000 & do :; done) 2>/dev/null; ` +
+    "trap 'exit 7' TERM; echo >/dev/shm/go; while true; do wait; done";
   const config = runConfig("vm", { cmd: ["/bin/sh", "-c", script], user: "web" }, {
     limits: { nofile: 60_000 },
     sysctls: { "kernel.threads-max": "300", "fs.file-max": "1500" },
@@ -208,7 +209,7 @@ test("vm-init answers while the app has filled open files and processes, and tel
   let line: string | null = null;
   void lines.then((first) => line = first);
   do expect((await vm.session.get<GuestStatus>("/v1/status")).failure).toBeNull(); while (line === null);
-  expect(await lines).toBe("files 1");
+  expect(await lines).toBe("processes full, files 1");
   expect((await vm.session.request("GET", "/v1/listeners")).status).toBe(200);
   const stop = { signal: "SIGTERM", timeout_s: 60 };
   expect((await vm.session.request("POST", "/v1/stop", stop)).status).toBe(202);
