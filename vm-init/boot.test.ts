@@ -232,6 +232,12 @@ test.each<[string, RunConfig, string, string]>([
     "Cannot add 100 MB of swap on the machine's layer: posix_fallocate of 104857600 bytes: no space left on device",
   ],
   [
+    "a sysctl that its kernel lacks",
+    runConfig("vm", { cmd: ["true"] }, { sysctls: { "net.ipv4.nothing": "1" } }),
+    "limits",
+    "Cannot set the sysctl net.ipv4.nothing to 1: ENOENT",
+  ],
+  [
     "a volume without a drive",
     runConfig("vm", { cmd: ["true"] }, {
       volumes: [{ path: "/data", read_only: false }, { path: "/more", read_only: true }],

@@ -17,7 +17,8 @@ const CORE_PATTERN = { "kernel.core_pattern": "core.%p" };
 
 export function setLimits(mode: Mode, config: Pick<RunConfig, "limits" | "sysctls">): Placed {
   const { nofile, rlimits = [] } = config.limits;
-  const sysctls: Record<string, string> = { ...mode === "vm" && CORE_PATTERN, ...config.sysctls };
+  // A container's are set by its driver: it sees /proc/sys read-only.
+  const sysctls: Record<string, string> = mode === "vm" ? { ...CORE_PATTERN, ...config.sysctls } : {};
   for (const [name, value] of Object.entries(sysctls)) setSysctl(name, value);
   setLimit({ name: "nofile", soft: nofile, hard: nofile });
   const limited: Placed = (work) => withLimits(rlimits, work);
