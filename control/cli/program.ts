@@ -87,6 +87,7 @@ function addDeploy(program: Command): void {
   program.command("deploy").description("run an image as the app's next release")
     .option("-i, --image <ref>", "an image in a registry")
     .option("--dockerfile <file>", "build this Dockerfile; its folder is the context")
+    .option("--oci-layout <folder>", "push the image of this OCI layout; FOLDER:TAG where it holds several")
     .option("-e, --env <name=value>", "a variable of the process; repeat it", collect)
     .option("--vm-memory <mb>", "memory, a multiple of 256", whole)
     .option("--vm-cpus <count>", "processors: 1, 2, 4, 8 or 16", whole)

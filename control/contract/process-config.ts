@@ -54,6 +54,9 @@ export const MembershipConfig = z.object({
 });
 export type MembershipConfig = z.infer<typeof MembershipConfig>;
 
+/** `HOST[:PORT][/PREFIX]` (containers-registries.conf(5), location). */
+const RegistryPlace = z.string().max(512).regex(/^[A-Za-z0-9.:_-]+(?:\/[A-Za-z0-9._-]+)*$/);
+
 export const WorkerConfig = z.object({
   schema: z.literal(1),
   host_id: HostId,
@@ -83,6 +86,13 @@ export const WorkerConfig = z.object({
     auth_file: Path.nullable(),
     /** Registries (`HOST:PORT`) that speak plain HTTP; loopback only. */
     insecure_registries: z.array(z.string()).max(16),
+    /** Asked before the registry of that name, in order: `HOST[:PORT][/PREFIX]` each. */
+    mirrors: z.record(RegistryPlace, z.array(RegistryPlace).min(1).max(8)).optional(),
+    /**
+     * Images whose name begins so must be signed, as `cosign sign --key` does it, by this key (PEM, ECDSA or Ed25519). The
+     * longest prefix counts.
+     */
+    signatures: z.array(z.object({ prefix: RegistryPlace, public_key_file: Path })).max(64).optional(),
     /** Old images are removed above this, oldest use first, never one in use. */
     cache_mb_max: z.number().int().min(1_024),
     image_mb_max: z.number().int().min(1),

@@ -7,6 +7,7 @@
  *   POST   /v1/offers                      OfferRequest → OfferAnswer (409 `place.no_capacity`)
  *   DELETE /v1/offers/ID                   204
  *   POST   /v1/images                      ImageRequest → ImageAnswer; pulls, verifies, builds the base; long
+ *   GET    /v1/images/progress?ref=REF     ImageProgress of that pull
  *   PUT    /v1/machines/ID                 MachineSpec → MachineView (state `created`)
  *   GET    /v1/machines[?app_id=]          { machines: MachineView[] }
  *   GET    /v1/machines/ID                 MachineView
@@ -71,6 +72,8 @@ export const ImageAnswer = z.object({
   size_bytes: z.number().int(),
 });
 export type ImageAnswer = z.infer<typeof ImageAnswer>;
+/** In words, for people; null where no pull of the reference is under way. */
+export const ImageProgress = z.object({ message: z.string().max(512).nullable() });
 
 export const StopBody = z.object({
   signal: z.string().max(16).nullable().default(null),

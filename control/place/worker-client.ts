@@ -11,6 +11,7 @@ import { type Guest, type MachineSpec, MachineView } from "../contract/machine.t
 import {
   HostView,
   ImageAnswer,
+  ImageProgress,
   MachineList,
   OfferAnswer,
   type StopBody,
@@ -60,6 +61,13 @@ export class WorkerClient {
       timeoutMs: IMAGE_TIMEOUT_MS,
       ...options,
     });
+  }
+
+  /** How far the pull of this reference is, in words; null where none is under way. */
+  async imageProgress(ref: string, options?: CallOptions): Promise<string | null> {
+    const path = `/v1/images/progress?${new URLSearchParams({ ref })}`;
+    return (await this.#call("GET", path, null, ImageProgress, { timeoutMs: QUERY_TIMEOUT_MS, ...options }))
+      .message;
   }
 
   create(spec: MachineSpec, options?: CallOptions): Promise<MachineView> {

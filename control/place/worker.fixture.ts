@@ -130,6 +130,7 @@ export class FixtureWorker {
     if (call === "POST /v1/offers") return this.#offer(OfferRequest.parse(body));
     if (noun === "offers" && method === "DELETE") return new Response(null, { status: 204 });
     if (call === "POST /v1/images") return this.#image(ImageRequest.parse(body).ref);
+    if (call === "GET /v1/images/progress") return Response.json({ message: null });
     if (call === "GET /v1/machines") {
       const machines = this.living().map((m) => m.view).filter((v) => v.app_id === query.get("app_id"));
       return Response.json({ machines });

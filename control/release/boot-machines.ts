@@ -9,6 +9,7 @@ import type { WorkerClient } from "../place/worker-client.ts";
 import { livingMachinesOfRelease, type MachineLine } from "../store/machines.ts";
 import type { Deployment } from "./deployment.ts";
 import { pinnedReference } from "./image-reference.ts";
+import { pullImage } from "./pull-image.ts";
 import { machineEnded } from "./machine-ended.ts";
 
 export async function bootMachines(deployment: Deployment): Promise<void> {
@@ -33,7 +34,7 @@ async function bootMachine(deployment: Deployment, line: MachineLine): Promise<v
 /** The image must be the one that was resolved, on whichever host it is needed. */
 async function bringImage(deployment: Deployment, client: WorkerClient): Promise<void> {
   const { imageRef, imageDigest } = deployment.release;
-  const answer = await client.image(pinnedReference(imageRef, imageDigest!), { signal: deployment.signal });
+  const answer = await pullImage(deployment, client, pinnedReference(imageRef, imageDigest!));
   if (answer.digest === imageDigest) return;
   throw new GodwitError(
     "release.image_moved",

@@ -7,6 +7,7 @@ import type { ImageAnswer } from "../contract/worker-api.ts";
 import { requireHosts } from "../place/market.ts";
 import { hostsReady } from "../store/hosts.ts";
 import type { Deployment } from "./deployment.ts";
+import { pullImage } from "./pull-image.ts";
 
 export async function resolveImage(deployment: Deployment): Promise<void> {
   const { imageRef, imageDigest } = deployment.release;
@@ -23,9 +24,7 @@ async function askWorkers(deployment: Deployment): Promise<ImageAnswer> {
   let unreachable: unknown;
   for (const host of hosts) {
     try {
-      return await deployment.tools.clientOf(host).image(deployment.release.imageRef, {
-        signal: deployment.signal,
-      });
+      return await pullImage(deployment, deployment.tools.clientOf(host), deployment.release.imageRef);
     } catch (error) {
       // The next worker can tell as well; every other failure is about the image.
       if (!(error instanceof GodwitError) || error.code !== "place.host_unreachable") throw error;

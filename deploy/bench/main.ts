@@ -5,6 +5,8 @@ import { type Bench, describeMachine, readMachineInfo } from "./bench.ts";
 
 /** Each lies in NAME.ts and exports `bench`. */
 const benches: Record<string, () => Promise<{ bench: Bench }>> = {
+  agent: () => import("./agent.ts"),
+  "image-pull": () => import("./image-pull.ts"),
   init: () => import("./init.ts"),
   "machine-start": () => import("./machine-start.ts"),
   relay: () => import("./relay.ts"),

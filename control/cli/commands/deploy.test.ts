@@ -30,8 +30,11 @@ describe("deployInput()", () => {
     expect(deployInput("web", { image: "x", service: false }, []).services).toEqual([]);
   });
 
-  test("refuses neither or both of image and Dockerfile, and contradictions", () => {
+  test("refuses none or several of image, Dockerfile and layout, and contradictions", () => {
     expect(() => deployInput("web", { service: true }, [])).toThrow("Deploy what?");
+    expect(() => deployInput("web", { dockerfile: "x", ociLayout: "y", service: true }, [])).toThrow(
+      "Deploy what?",
+    );
     expect(() => deployInput("web", { image: "x", dockerfile: "y", service: true }, [])).toThrow(
       "Deploy what?",
     );

@@ -1,4 +1,4 @@
-/** godwit deploy: an image, or a Dockerfile that becomes one, as the app's next release; followed to its end. */
+/** godwit deploy: an image, or a Dockerfile or layout that becomes one, as the app's next release; followed to its end. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -12,6 +12,8 @@ import { readLogs, renderLine } from "./logs.ts";
 export interface DeployFlags {
   readonly image?: string;
   readonly dockerfile?: string;
+  /** Folder of an OCI image layout, with `:TAG` where it holds several images. */
+  readonly ociLayout?: string;
   readonly env?: readonly string[];
   readonly vmMemory?: number;
   readonly vmCpus?: number;
@@ -41,7 +43,7 @@ export async function deploy(
     { name: app },
   );
   const { url } = foundApp(known.app, app);
-  const image = flags.image ?? await build(session, app, flags.dockerfile!);
+  const image = flags.image ?? await makeImage(session, app, flags);
   const started = await startDeploy(api, { ...input, image });
   session.progress(`Release ${started.version} of ${app}: ${image}`);
   if (flags.detach) {
@@ -57,8 +59,8 @@ export function deployInput(
   flags: DeployFlags,
   command: readonly string[],
 ): Omit<DeployInput, "image"> {
-  if ((flags.image === undefined) === (flags.dockerfile === undefined)) {
-    throw usage("Deploy what?", "give either --image REF or --dockerfile FILE");
+  if ([flags.image, flags.dockerfile, flags.ociLayout].filter((given) => given !== undefined).length !== 1) {
+    throw usage("Deploy what?", "give one of --image REF, --dockerfile FILE and --oci-layout FOLDER[:TAG]");
   }
   if (flags.internalPort !== undefined && !flags.service) {
     throw usage("--internal-port and --no-service contradict each other", "leave one of them out");
@@ -115,41 +117,70 @@ function usage(message: string, hint: string): GodwitError {
   return new GodwitError("cli.usage", message, { fault: "client", hint });
 }
 
-async function build(session: Session, app: string, file: string): Promise<string> {
-  const dockerfile = resolve(file);
-  if (!existsSync(dockerfile)) throw usage(`There is no file ${dockerfile}`, "give the path of a Dockerfile");
-  const registry = session.defaults.registry;
-  if (registry === undefined) {
+/** Pushed to the stack's registry; answers the reference by digest. */
+async function makeImage(session: Session, app: string, flags: DeployFlags): Promise<string> {
+  const source = flags.dockerfile === undefined ? layoutOf(flags.ociLayout!) : dockerfileOf(flags.dockerfile);
+  const place = session.defaults.registry;
+  if (place === undefined) {
     throw new GodwitError("cli.no_registry", "Have no registry to push the image to", {
       fault: "client",
       hint: "push it yourself and deploy it with --image, or start a stack with `bun run up`",
     });
   }
-  const { buildImage } = await import("../build/build-image.ts");
+  const registry = {
+    host: place.host,
+    authFile: place.auth_file,
+    insecure: place.host.startsWith("127.0.0.1:"),
+  };
+  const name = `${app}:${Date.now().toString(36)}`;
   const folder = mkdtempSync(join(tmpdir(), "godwit-build-"));
   const end = new AbortController();
   const interrupt = () => end.abort();
   process.once("SIGINT", interrupt);
+  const making = {
+    name,
+    registry,
+    signal: end.signal,
+    onLine: (line: string) => session.progress(`  ${line}`),
+  };
   try {
+    if ("layout" in source) {
+      const { pushLayout } = await import("../build/push-layout.ts");
+      session.progress(`Pushing ${source.layout}`);
+      return (await pushLayout({ ...making, source: `oci:${source.layout}`, tempFolder: folder })).ref;
+    }
+    const { buildImage } = await import("../build/build-image.ts");
     const built = await buildImage({
-      contextFolder: dirname(dockerfile),
-      dockerfile,
-      name: `${app}:${Date.now().toString(36)}`,
-      registry: {
-        host: registry.host,
-        authFile: registry.auth_file,
-        insecure: registry.host.startsWith("127.0.0.1:"),
-      },
+      ...making,
+      contextFolder: dirname(source.dockerfile),
+      dockerfile: source.dockerfile,
       storageFolder: join(folder, "storage"),
       runFolder: join(folder, "run"),
-      onLine: (line) => session.progress(`  ${line}`),
-      signal: end.signal,
     });
     return built.ref;
   } finally {
     process.off("SIGINT", interrupt);
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+function dockerfileOf(file: string): { readonly dockerfile: string } {
+  const dockerfile = resolve(file);
+  if (!existsSync(dockerfile)) throw usage(`There is no file ${dockerfile}`, "give the path of a Dockerfile");
+  return { dockerfile };
+}
+
+function layoutOf(text: string): { readonly layout: string } {
+  const colon = text.lastIndexOf(":");
+  const isTagged = colon > text.lastIndexOf("/");
+  const folder = resolve(isTagged ? text.slice(0, colon) : text);
+  if (!existsSync(join(folder, "oci-layout"))) {
+    throw usage(
+      `${folder} is no OCI image layout: it has no file oci-layout`,
+      "`skopeo copy … oci:FOLDER:TAG` writes one",
+    );
+  }
+  return { layout: isTagged ? `${folder}${text.slice(colon)}` : folder };
 }
 
 async function follow(session: Session, api: ApiClient, app: string, started: Release): Promise<Release> {

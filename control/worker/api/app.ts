@@ -33,6 +33,7 @@ export function workerApp(host: Host, requests: Requests): Hono {
     return c.body(null, 204);
   });
   app.post("/v1/images", async (c) => c.json(await host.images.ensure((await bodyOf(c, ImageRequest)).ref)));
+  app.get("/v1/images/progress", (c) => c.json({ message: host.images.progress(c.req.query("ref") ?? "") }));
   app.post("/v1/shutdown", async (c) => {
     const { timeout_s } = await bodyOf(c, ShutdownRequest);
     return c.json(await requests.shutdown(timeout_s * 1_000));

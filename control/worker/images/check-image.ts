@@ -2,12 +2,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { GodwitError } from "../../contract/errors.ts";
-import { type EntryLimits, LayerEntries } from "./layer-entries.ts";
+import { type EntryLimits, ImageTree } from "./image-tree.ts";
 import {
   checkPlatform,
   compressionOf,
   Config,
-  type Descriptor,
   type Manifest,
   parseDocument,
   type Platform,
@@ -22,42 +21,44 @@ const TAR_OVERHEAD_BYTES = 16 * 1_048_576;
 
 export interface CheckedImage {
   readonly config: Config;
-  /** Layers as umoci is to see them: zstd ones by now plain tars, named by their own digest. */
-  readonly layers: Descriptor[];
-  /** Of all files, unpacked. */
-  readonly bytes: number;
+  readonly tree: ImageTree;
+  /** The layers as plain tars, in order: where the tree's content stands. */
+  readonly tars: string[];
 }
 
 export async function checkImage(
   ref: string,
   manifest: Manifest,
   blobFolder: string,
+  plainFolder: string,
   limits: EntryLimits,
   platform: Platform,
 ): Promise<CheckedImage> {
   const config = await readConfig(ref, manifest, blobFolder);
   checkPlatform(ref, config, platform);
-  const entries = new LayerEntries(ref, limits);
-  const layers: Descriptor[] = [];
+  const tree = new ImageTree(ref, limits);
+  const tars: string[] = [];
   for (const [i, descriptor] of manifest.layers.entries()) {
     const diffId = config.rootfs.diff_ids[i];
     const compression = compressionOf(descriptor.mediaType);
     if (diffId === undefined || compression === null) throw layerCount(ref, manifest, config);
-    const plain = compression === "zstd" ? diffId : null;
+    const file = join(blobFolder, hexOf(descriptor.digest));
+    // By its place: an image may have the same layer twice.
+    const plainFile = compression === "none" ? null : join(plainFolder, `${i + 1}.tar`);
     await scanLayer({
       ref,
-      file: join(blobFolder, hexOf(descriptor.digest)),
+      file,
       layer: { number: i + 1, digest: descriptor.digest },
       descriptor,
       compression,
       diffId,
-      entries,
+      tree,
       bytesMax: limits.bytesMax * TAR_OVERHEAD_RATIO + TAR_OVERHEAD_BYTES,
-      plainFile: plain === null ? null : join(blobFolder, hexOf(plain)),
+      plainFile,
     });
-    layers.push(ociLayer(descriptor, compression, plain));
+    tars.push(plainFile ?? file);
   }
-  return { config, layers, bytes: entries.bytes };
+  return { config, tree, tars };
 }
 
 async function readConfig(ref: string, manifest: Manifest, blobFolder: string): Promise<Config> {
@@ -75,12 +76,6 @@ async function readConfig(ref: string, manifest: Manifest, blobFolder: string): 
   const config = parseDocument(ref, "config", bytes, Config);
   if (config.rootfs.diff_ids.length !== manifest.layers.length) throw layerCount(ref, manifest, config);
   return config;
-}
-
-function ociLayer(descriptor: Descriptor, compression: string, plain: string | null): Descriptor {
-  const tar = "application/vnd.oci.image.layer.v1.tar";
-  if (plain !== null) return { mediaType: tar, digest: plain, size: descriptor.size };
-  return { ...descriptor, mediaType: compression === "gzip" ? `${tar}+gzip` : tar };
 }
 
 function layerCount(ref: string, manifest: Manifest, config: Config): GodwitError {

@@ -2,13 +2,14 @@
  * The images of one worker. `ensure` is an image's way from reference to base (README.md has the picture); what is published
  * is remembered in memory and found again at the next open by its record. One store owns its folder.
  */
-import { existsSync, mkdirSync, rmSync, utimesSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { GodwitError } from "../../contract/errors.ts";
 import type { WorkerConfig } from "../../contract/process-config.ts";
 import type { ImageConfig } from "../../contract/run-config.ts";
 import type { ImageAnswer } from "../../contract/worker-api.ts";
+import { BlobFolder } from "./blob-folder.ts";
 import { chooseForRemoval, COLLECT_AGE_MS_MIN } from "./collect.ts";
 import { layoutSource } from "./layout-source.ts";
 import { hostPlatform, type Platform } from "./manifest.ts";
@@ -23,8 +24,10 @@ import {
   RECORD_FILE,
 } from "./record.ts";
 import { parseReference, type Reference } from "./reference.ts";
+import { registriesConf } from "./registries-conf.ts";
 import { type RegistryLimits, registryLimits, registrySource } from "./registry-source.ts";
-import { resolveImage } from "./resolve.ts";
+import { type ResolvedImage, resolveImage } from "./resolve.ts";
+import { checkSignatures, type SignaturePolicy, signaturePolicyOf } from "./signature.ts";
 import type { ImageSource } from "./source.ts";
 
 /** Pulls at once: each keeps a core busy with decompression. */
@@ -32,6 +35,10 @@ const PULLS_MAX = 2;
 /** Calls of `ensure` that wait or work at once. */
 const ENSURES_MAX = 256;
 const BYTES_PER_MB = 1_048_576;
+/** More than an agent meets; then signatures are looked at again. */
+const BELIEVED_MAX = 4_096;
+/** Of `cache_mb_max`: layers as they came, for the next image that has them too. */
+const BLOBS_SHARE = 0.25;
 
 export type ImageStoreOptions = WorkerConfig["images"] & {
   /** `STATE/images`: holds bases for good and work in progress; made where missing. On one file system. */
@@ -60,6 +67,8 @@ export interface ImageStore {
    * of times at once. `onProgress` gets a line for people at each stage. Errors are listed in README.md.
    */
   ensure(ref: string, onProgress?: (message: string) => void): Promise<ImageAnswer>;
+  /** The last word of a pull of this reference that is under way; null where there is none. */
+  progress(ref: string): string | null;
   /** The base of a manifest digest, if it is here. Counts as a use. */
   find(digest: string): FoundImage | null;
   /** Removes bases, oldest use first, until `cache_mb_max` holds; never one of `inUse`. Answers what was removed. */
@@ -78,6 +87,12 @@ class Store implements ImageStore {
   readonly #kept: Map<string, KeptImage>;
   readonly #pulls = new Map<string, Promise<ImageRecord>>();
   readonly #permits = new Permits(PULLS_MAX);
+  readonly #blobs: BlobFolder;
+  readonly #registriesFile: string;
+  /** Images by digest whose signature by a key was seen since the agent started. */
+  readonly #believed = new Set<string>();
+  /** By reference, of pulls that are under way. */
+  readonly #progress = new Map<string, string>();
   #ensuring = 0;
 
   constructor(options: ImageStoreOptions) {
@@ -92,13 +107,24 @@ class Store implements ImageStore {
     rmSync(this.#place.work, { recursive: true, force: true }); // what a killed agent left half made
     for (const folder of Object.values(this.#place)) mkdirSync(folder, { recursive: true, mode: 0o700 });
     this.#kept = readImages(this.#place.images);
+    const blobBytesMax = options.cache_mb_max * BYTES_PER_MB * BLOBS_SHARE;
+    this.#blobs = new BlobFolder(join(options.folder, "blobs"), blobBytesMax);
+    this.#registriesFile = join(options.runFolder, "registries.conf");
+    writeFileSync(this.#registriesFile, registriesConf(options), { mode: 0o600 });
   }
 
-  async ensure(ref: string, onProgress: (message: string) => void = () => {}): Promise<ImageAnswer> {
+  async ensure(ref: string, tell: (message: string) => void = () => {}): Promise<ImageAnswer> {
+    const onProgress = (message: string) => {
+      this.#progress.set(ref, message);
+      tell(message);
+    };
     const reference = parseReference(ref);
     const digest = reference.kind === "registry" ? reference.digest : null;
+    const policy = signaturePolicyOf(reference, this.#options.signatures);
     const known = digest === null ? null : this.#known(digest);
-    if (known !== null) return this.#answer(ref, known);
+    if (known !== null && (policy === null || this.#isBelieved(known.digest, policy))) {
+      return this.#answer(ref, known);
+    }
 
     if (this.#ensuring >= ENSURES_MAX) throw busy(ref);
     this.#ensuring += 1;
@@ -106,6 +132,7 @@ class Store implements ImageStore {
       const source = this.#sourceOf(reference);
       onProgress(`resolving ${ref}`);
       const image = await resolveImage(ref, source, digest, this.#platform);
+      if (policy !== null) await this.#believe(reference, image, source, policy);
       const record = this.#known(image.digest) ??
         await this.#once(
           image.digest,
@@ -113,8 +140,33 @@ class Store implements ImageStore {
         );
       return this.#answer(ref, record);
     } finally {
+      this.#progress.delete(ref);
       this.#ensuring -= 1;
     }
+  }
+
+  progress(ref: string): string | null {
+    return this.#progress.get(ref) ?? null;
+  }
+
+  #isBelieved(digest: string, policy: SignaturePolicy): boolean {
+    return this.#believed.has(`${digest} ${policy.keyFile}`);
+  }
+
+  /** @throws GodwitError `image.unsigned` */
+  async #believe(
+    reference: Reference,
+    image: ResolvedImage,
+    source: ImageSource,
+    policy: SignaturePolicy,
+  ): Promise<void> {
+    if (this.#isBelieved(image.digest, policy)) return;
+    // cosign signs what a tag names: of an image for several platforms, the index.
+    const digests = image.indexDigest === null ? [image.digest] : [image.digest, image.indexDigest];
+    const signatures = await Promise.all(digests.map((digest) => source.readSignatures(digest)));
+    checkSignatures(reference, digests, signatures.flat(), policy);
+    if (this.#believed.size >= BELIEVED_MAX) this.#believed.clear();
+    this.#believed.add(`${image.digest} ${policy.keyFile}`);
   }
 
   find(digest: string): FoundImage | null {
@@ -156,7 +208,10 @@ class Store implements ImageStore {
       const record = await pull();
       this.#kept.set(digest, { record, usedAtMs: this.#now() });
       return record;
-    }).finally(() => this.#pulls.delete(digest));
+    }).finally(() => {
+      this.#pulls.delete(digest);
+      if (this.#pulls.size === 0) return this.#blobs.collect();
+    });
     this.#pulls.set(digest, started);
     return started;
   }
@@ -185,6 +240,8 @@ class Store implements ImageStore {
       authFile: this.#options.auth_file,
       insecureRegistries: this.#options.insecure_registries,
       limits: { ...registryLimits, ...this.#options.limits },
+      registriesFile: this.#registriesFile,
+      blobs: this.#blobs,
       runFolder: this.#place.run,
       tempFolder: this.#place.work,
     });

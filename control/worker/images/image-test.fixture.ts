@@ -81,6 +81,42 @@ export async function listTree(folder: string): Promise<string[]> {
   return out.trim().split("\n").filter((line) => line !== "").sort();
 }
 
+/**
+ * Everything that a file system tells of each file, with a hash of its content: two equal lists are two equal trees. Hard
+ * links show by the first name of the same inode. Times only where the archive gives them, which `withTimes` says.
+ */
+export async function describeTree(
+  folder: string,
+  withTimes: (name: string) => boolean = () => true,
+): Promise<string[]> {
+  const out = await sh(["python3", "-c", DESCRIBE, folder]);
+  return out.trim().split("\n").filter((line) => line !== "").map((line) => {
+    const [name = "", mtime = "", ...rest] = JSON.parse(line) as string[];
+    return [name, withTimes(name) ? mtime : "-", ...rest].join(" ");
+  }).sort();
+}
+
+const DESCRIBE = `
+import hashlib, json, os, stat, sys
+first = {}
+for folder, folders, files in os.walk(os.fsencode(sys.argv[1])):
+    folders.sort()
+    for name in sorted(folders + files):
+        path = os.path.join(folder, name)
+        s = os.lstat(path)
+        short = os.path.relpath(path, os.fsencode(sys.argv[1])).decode("latin1")
+        is_folder = stat.S_ISDIR(s.st_mode)
+        what = ""
+        if stat.S_ISREG(s.st_mode): what = hashlib.sha256(open(path, "rb").read()).hexdigest()
+        if stat.S_ISLNK(s.st_mode): what = os.readlink(path).decode("latin1")
+        if stat.S_ISCHR(s.st_mode) or stat.S_ISBLK(s.st_mode): what = f"{os.major(s.st_rdev)}:{os.minor(s.st_rdev)}"
+        xattrs = {n: os.getxattr(path, n, follow_symlinks=False).hex() for n in sorted(os.listxattr(path, follow_symlinks=False))}
+        same = first.setdefault(s.st_ino, short)
+        # A folder's size and link count are its file system's own affair.
+        print(json.dumps([short, str(s.st_mtime_ns), oct(s.st_mode), f"{s.st_uid}:{s.st_gid}",
+            "" if is_folder else str(s.st_size), "" if is_folder else str(s.st_nlink), same, what, json.dumps(xattrs)]))
+`;
+
 export async function sh(argv: string[]): Promise<string> {
   const child = Bun.spawn(argv, { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [out, err, status] = await Promise.all([

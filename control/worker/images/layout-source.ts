@@ -61,6 +61,10 @@ export function layoutSource(reference: LayoutReference): ImageSource {
         });
       }
     },
+
+    readSignatures: () => Promise.resolve([]),
+
+    forget: () => Promise.resolve(),
   };
 }
 

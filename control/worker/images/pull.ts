@@ -2,26 +2,23 @@
  * The spine: from a resolved manifest to a published base. Everything happens in one work folder on the disk of the store;
  * the last step is one rename. Whatever fails, the work folder goes, here or when the store is next opened.
  */
-import { chmodSync } from "node:fs";
-import { mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { assert } from "../../contract/errors.ts";
-import { makeBase } from "./base-file.ts";
+import { assert, GodwitError } from "../../contract/errors.ts";
 import { checkImage } from "./check-image.ts";
 import { diskFull, isDiskFull } from "./disk-full.ts";
-import type { EntryLimits } from "./layer-entries.ts";
+import { writeBase } from "./erofs/write-base.ts";
+import type { EntryLimits } from "./image-tree.ts";
 import { imageConfigOf, type Platform } from "./manifest.ts";
 import { BASE_FILE, folderName, type ImageRecord, RECORD_FILE } from "./record.ts";
 import { checkManifest, type ResolvedImage } from "./resolve.ts";
-import type { ImageSource } from "./source.ts";
-import { unpackImage } from "./unpack.ts";
+import { hexOf, type ImageSource } from "./source.ts";
 
 export interface PullPlace {
   /** Of published images. */
   readonly images: string;
   /** Of work in progress, on the same file system. */
   readonly work: string;
-  readonly run: string;
 }
 
 export async function pullImage(
@@ -42,24 +39,34 @@ export async function pullImage(
     onProgress(message);
   };
   try {
-    const [blobs, root, out, temp] = await folders(work, "blobs", "root", "out", "temp");
+    const [blobs, plain, out] = await folders(work, "blobs", "plain", "out");
 
     enter("fetch", `fetching ${image.manifest.layers.length} layers, ${megabytes(bytes)}`);
-    await source.fetchBlobs(image.digest, [image.manifest.config, ...image.manifest.layers], blobs);
+    await source.fetchBlobs(
+      image.digest,
+      [image.manifest.config, ...image.manifest.layers],
+      blobs,
+      (some, all) => {
+        onProgress(`fetched ${megabytes(some)} of ${megabytes(all)}`);
+      },
+    );
 
-    enter("check", "checking layers");
-    const checked = await checkImage(ref, image.manifest, blobs, limits, platform);
-    bytes = checked.bytes;
+    enter("unpack", "checking and unpacking layers");
+    const checked = await checkImage(ref, image.manifest, blobs, plain, limits, platform).catch(
+      async (error) => {
+        // A kept layer that went bad on this disk would fail each further pull.
+        if (error instanceof GodwitError && error.code === "image.digest_mismatch") {
+          for (const layer of image.manifest.layers) await source.forget(layer.digest);
+        }
+        throw error;
+      },
+    );
+    bytes = checked.tree.bytes;
 
-    chmodSync(root, 0o755); // the image's root, where no layer says otherwise: any user must pass through it
-    enter("unpack", `unpacking ${megabytes(bytes)}`);
-    const unpacking = { blobs, layout: join(work, "layout"), root, run: place.run, temp };
-    await unpackImage(ref, image.manifest.config, checked, unpacking);
-
-    enter("make the base of", "making the base");
+    enter("make the base of", `making the base, ${megabytes(bytes)}`);
     const file = join(out, BASE_FILE);
-    const size = await makeBase(ref, image.digest, root, file, { run: place.run, temp });
-    chmodSync(file, 0o444);
+    const size = await writeBase(file, { ...checked, ref, uuid: uuidOf(image.digest) });
+    await chmod(file, 0o444);
 
     const record: ImageRecord = {
       schema: 1,
@@ -84,12 +91,17 @@ async function publish(out: string, record: ImageRecord, images: string): Promis
   await folder.sync().finally(() => folder.close());
 }
 
-async function folders(work: string, ...names: string[]): Promise<[string, string, string, string]> {
+async function folders(work: string, ...names: string[]): Promise<[string, string, string]> {
   const made = names.map((name) => join(work, name));
   for (const folder of made) await mkdir(folder, { mode: 0o700 });
-  const [a, b, c, d] = made;
-  assert(a !== undefined && b !== undefined && c !== undefined && d !== undefined, "four work folders");
-  return [a, b, c, d];
+  const [a, b, c] = made;
+  assert(a !== undefined && b !== undefined && c !== undefined, "three work folders");
+  return [a, b, c];
+}
+
+/** The same image has the same file system id on every host. */
+function uuidOf(digest: string): Uint8Array {
+  return new Uint8Array(Buffer.from(hexOf(digest).slice(0, 32), "hex"));
 }
 
 function megabytes(bytes: number): string {

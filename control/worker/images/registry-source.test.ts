@@ -1,13 +1,15 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { generateKeyPairSync, type KeyObject, sign } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePort, newPassword } from "../../../deploy/servers/child.ts";
 import { type RegistryServer, startRegistry } from "../../../deploy/servers/registry.ts";
 import { failureOf, openTestStore, sh, type TestStore } from "./image-test.fixture.ts";
-import { type FixtureImage, type FixtureManifest, OciLayout } from "./oci-layout.fixture.ts";
+import { digestOf, type FixtureImage, type FixtureManifest, OciLayout } from "./oci-layout.fixture.ts";
 import type { ImageStoreOptions } from "./image-store.ts";
+import { SIGNATURE_ANNOTATION, signatureTag } from "./signature.ts";
 
 // Everything here runs real tools, on a machine that may be busy.
 setDefaultTimeout(60_000);
@@ -216,3 +218,123 @@ test("ensure() tells a layer and a manifest that the registry's disk has damaged
   writeFileSync(manifestFile, manifest);
   expect((await t.store.ensure(`${ref}@${digest}`)).digest).toBe(digest);
 });
+
+test("ensure() goes on with the layers that a broken pull has left", async () => {
+  const noise = Array.from({ length: 3 }, (_, i) => [{
+    name: `${i}`,
+    content: crypto.getRandomValues(new Uint8Array(50_000)),
+  }]);
+  const { ref, images } = await push([{ layers: noise }]);
+  const manifest = JSON.parse(await Bun.file(blobFile(images[0]!.digest)).text());
+  const last = blobFile(manifest.layers[2].digest);
+  const whole = readFileSync(last);
+  rmSync(last); // the registry answers 404 for it
+  expect((await failureOf(t.store.ensure(`${ref}:v1`))).code).toBe("image.not_found");
+  const kept = readdirSync(join(t.folder, "images/blobs/sha256"));
+  expect(kept.length).toBeGreaterThanOrEqual(2);
+  // Those that were kept are asked of the registry no more: it does not have them now.
+  for (const hex of kept) rmSync(blobFile(`sha256:${hex}`));
+  writeFileSync(last, whole);
+  const config = manifest.config.digest as string;
+  if (kept.includes(config.slice("sha256:".length))) expect(kept.length).toBe(3);
+  expect((await t.store.ensure(`${ref}:v1`)).digest).toBe(images[0]!.digest);
+});
+
+test("ensure() fetches of an app's next image what is new in it", async () => {
+  const shared = [{ name: "shared", content: crypto.getRandomValues(new Uint8Array(60_000)) }];
+  const first = await push([{ layers: [shared, [{ name: "a", content: "1" }]] }]);
+  await t.store.ensure(`${first.ref}:v1`);
+  const second = await push([{ layers: [shared, [{ name: "a", content: "2" }]] }]);
+  const manifest = JSON.parse(await Bun.file(blobFile(second.images[0]!.digest)).text());
+  rmSync(blobFile(manifest.layers[0].digest));
+  expect((await t.store.ensure(`${second.ref}:v1`)).digest).toBe(second.images[0]!.digest);
+});
+
+test("ensure() does not believe a kept layer that went bad, and gets it anew", async () => {
+  const shared = [{ name: "shared", content: crypto.getRandomValues(new Uint8Array(60_000)) }];
+  const first = await push([{ layers: [shared, [{ name: "a", content: "1" }]] }]);
+  await t.store.ensure(`${first.ref}:v1`);
+  const second = await push([{ layers: [shared, [{ name: "a", content: "2" }]] }]);
+  const manifest = JSON.parse(await Bun.file(blobFile(second.images[0]!.digest)).text());
+  const kept = join(t.folder, "images/blobs/sha256", manifest.layers[0].digest.slice("sha256:".length));
+  const bytes = readFileSync(kept);
+  writeFileSync(kept, bytes.map((byte, i) => i === bytes.length >> 1 ? byte ^ 0xff : byte));
+  expect(await failureOf(t.store.ensure(`${second.ref}:v1`))).toMatchObject({
+    code: "image.digest_mismatch",
+    retryable: true,
+  });
+  expect((await t.store.ensure(`${second.ref}:v1`)).digest).toBe(second.images[0]!.digest);
+});
+
+test("ensure() asks a registry's mirror first", async () => {
+  const { ref, digest } = await push([hello]);
+  const elsewhere = ref.replace(registry.host, "registry.invalid");
+  const store = await openStore({ mirrors: { "registry.invalid": [registry.host] } });
+  expect((await store.store.ensure(`${elsewhere}:v1`)).digest).toBe(digest);
+  store.remove();
+});
+
+test("ensure() takes an image that must be signed once it is, under its name and by the key", async () => {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const keyFile = join(folder, "cosign.pub");
+  writeFileSync(keyFile, publicKey.export({ type: "spki", format: "pem" }));
+  const { ref, digest } = await push([hello]);
+  const signatures = [{ prefix: registry.host, public_key_file: keyFile }];
+  const store = await openStore({ signatures });
+  expect((await failureOf(store.store.ensure(`${ref}:v1`))).message).toContain("has no signature");
+  await pushSignature(ref, digest, privateKey);
+  expect((await store.store.ensure(`${ref}:v1`)).digest).toBe(digest);
+  expect((await store.store.ensure(`${ref}@${digest}`)).digest).toBe(digest);
+  const other = await push([{ layers: [[{ name: "other", content: "other" }]] }]);
+  await pushSignature(other.ref, digest, privateKey);
+  expect((await failureOf(store.store.ensure(`${other.ref}:v1`))).code).toBe("image.unsigned");
+  store.remove();
+});
+
+/** As `cosign sign --key` puts it beside the image. */
+async function pushSignature(ref: string, digest: string, key: KeyObject): Promise<void> {
+  const payload = Buffer.from(JSON.stringify({
+    critical: {
+      identity: { "docker-reference": ref },
+      image: { "docker-manifest-digest": digest },
+      type: "cosign container image signature",
+    },
+    optional: null,
+  }));
+  const layout = await OciLayout.create(mkdtempSync(join(folder, "signature-")));
+  const config = Buffer.from(
+    JSON.stringify({ os: "", architecture: "", rootfs: { type: "layers", diff_ids: [] } }),
+  );
+  const manifest = Buffer.from(JSON.stringify({
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.manifest.v1+json",
+    config: { mediaType: "application/vnd.oci.image.config.v1+json", ...described(config) },
+    layers: [{
+      mediaType: "application/vnd.dev.cosign.simplesigning.v1+json",
+      ...described(payload),
+      annotations: { [SIGNATURE_ANNOTATION]: sign("sha256", payload, key).toString("base64") },
+    }],
+  }));
+  for (const blob of [config, payload, manifest]) await layout.writeBlob(digestOf(blob), blob);
+  const mediaType = "application/vnd.oci.image.manifest.v1+json";
+  await layout.tag("sig", { ...described(manifest), mediaType });
+  const imageDigest = await sh([
+    "skopeo",
+    "inspect",
+    "--raw",
+    "--tls-verify=false",
+    "--authfile",
+    registry.authFile,
+    `docker://${ref}:v1`,
+  ])
+    .then((raw) => digestOf(Buffer.from(raw)));
+  await sh([
+    ...["skopeo", "copy", "--quiet", "--insecure-policy", "--preserve-digests", "--dest-tls-verify=false"],
+    ...["--dest-authfile", registry.authFile, `oci:${layout.folder}:sig`],
+    `docker://${ref}:${signatureTag(imageDigest)}`,
+  ]);
+}
+
+function described(bytes: Uint8Array): { digest: string; size: number } {
+  return { digest: digestOf(bytes), size: bytes.length };
+}

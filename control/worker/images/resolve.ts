@@ -9,7 +9,7 @@ import {
   type Platform,
   sha256,
 } from "./manifest.ts";
-import { tooLarge } from "./layer-entries.ts";
+import { tooLarge } from "./image-tree.ts";
 import type { ImageSource } from "./source.ts";
 
 export interface ResolvedImage {

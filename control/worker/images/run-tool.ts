@@ -1,6 +1,6 @@
 /**
- * Runs skopeo, umoci and mkfs.erofs: no shell, no inherited environment, a time limit, a bound on what is kept of their
- * output. They die with the agent (`setpriv --pdeathsig`), so that after a kill -9 none of them goes on writing into
+ * Runs skopeo: no shell, no inherited environment, a time limit, a bound on what is kept of its
+ * output. It dies with the agent (`setpriv --pdeathsig`), so that after a kill -9 it does not go on writing into
  * a folder that the next agent has already removed.
  */
 import { GodwitError } from "../../contract/errors.ts";
@@ -15,8 +15,16 @@ export interface ToolCommand {
   readonly homeFolder: string;
   readonly tempFolder: string;
   readonly timeoutMs: number;
+  readonly progress?: ToolProgress;
+}
+
+export interface ToolProgress {
   /** Grows while the tool gets on; the tool is killed when it stands still for `stallMsMax`. */
-  readonly progress?: { readonly bytes: () => Promise<number>; readonly stallMsMax: number };
+  readonly bytes: () => Promise<number>;
+  readonly stallMsMax: number;
+  /** Told no more often than this, and only what is new. */
+  readonly everyMs: number;
+  readonly onBytes: (bytes: number) => void;
 }
 
 export interface ToolResult {
@@ -75,13 +83,18 @@ function spawn(command: ToolCommand) {
   });
 }
 
-function watchStall(progress: NonNullable<ToolCommand["progress"]>, stalled: () => void): () => void {
+function watchStall(progress: ToolProgress, stalled: () => void): () => void {
   let last = -1;
   let since = performance.now();
+  let toldAt = performance.now();
   const timer = setInterval(async () => {
     const bytes = await progress.bytes();
     if (bytes !== last) [last, since] = [bytes, performance.now()];
     else if (performance.now() - since > progress.stallMsMax) stalled();
+    if (since > toldAt && performance.now() - toldAt >= progress.everyMs) {
+      toldAt = performance.now();
+      progress.onBytes(bytes);
+    }
   }, Math.min(STALL_POLL_MS, progress.stallMsMax));
   return () => clearInterval(timer);
 }

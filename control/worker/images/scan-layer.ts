@@ -1,17 +1,19 @@
 /**
  * Reads one layer once, streaming: digest and size as packed, digest unpacked (the config's diff_id), and each tar entry
- * put before LayerEntries. Nothing is unpacked here. A zstd layer, which umoci 0.4 does not know, is written out plain
- * beside this reading.
+ * put into the image's tree. A packed layer is written out plain beside this reading, for its files' content.
  */
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
 import { PassThrough, Transform, type TransformCallback, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
-import { extract } from "tar-stream";
 import { GodwitError, messageOf } from "../../contract/errors.ts";
 import { isDiskFull } from "./disk-full.ts";
-import { type Entry, type LayerEntries, type LayerName, tooLarge } from "./layer-entries.ts";
+import { type ImageTree, type LayerName, tooLarge } from "./image-tree.ts";
 import type { Descriptor, LayerCompression } from "./manifest.ts";
+import { TarReader } from "./tar-reader.ts";
+
+const CHUNK_BYTES = 262_144;
 
 export interface LayerScan {
   readonly ref: string;
@@ -21,24 +23,24 @@ export interface LayerScan {
   readonly compression: LayerCompression;
   /** Digest of the unpacked tar, from the image's config. */
   readonly diffId: string;
-  readonly entries: LayerEntries;
+  readonly tree: ImageTree;
   /** Of one layer unpacked, headers and padding included: what stops a decompression bomb. */
   readonly bytesMax: number;
-  /** Receives the plain tar, or null. */
+  /** Receives the plain tar; null where the layer is one. */
   readonly plainFile: string | null;
 }
 
-/** @throws GodwitError `image.digest_mismatch`, `image.layer_corrupt`, and what LayerEntries throws. */
+/** @throws GodwitError `image.digest_mismatch`, `image.layer_corrupt`, and what ImageTree throws. */
 export async function scanLayer(scan: LayerScan): Promise<void> {
   const packed = new Meter(() => null);
   const plain = new Meter((bytes) => bytes > scan.bytesMax ? tooLarge(scan.ref, scan.bytesMax) : null);
   try {
     await pipeline(
-      createReadStream(scan.file, { highWaterMark: 262_144 }),
+      createReadStream(scan.file, { highWaterMark: CHUNK_BYTES }),
       packed,
       decompressor(scan.compression),
       plain,
-      scan.plainFile === null ? entriesOf(scan) : new Tee(createWriteStream(scan.plainFile), entriesOf(scan)),
+      entriesOf(scan),
     );
   } catch (error) {
     if (error instanceof GodwitError || isDiskFull(error)) throw error;
@@ -83,51 +85,42 @@ function corrupt(scan: LayerScan, why: string): GodwitError {
 }
 
 function decompressor(compression: LayerCompression) {
-  if (compression === "gzip") return createGunzip();
-  if (compression === "zstd") return createZstdDecompress();
+  if (compression === "gzip") return createGunzip({ chunkSize: CHUNK_BYTES });
+  if (compression === "zstd") return createZstdDecompress({ chunkSize: CHUNK_BYTES });
   return new PassThrough();
 }
 
+/** The end of the line: entries into the tree, bytes into the plain file. */
 function entriesOf(scan: LayerScan): Writable {
-  const tar = extract();
-  tar.on("entry", (header, stream, next) => {
-    stream.on("error", () => {}); // a destroyed extract tells its entry too; the extract's own error is the one heard
-    try {
-      scan.entries.admit(
-        scan.layer,
-        {
-          name: header.name,
-          type: header.type ?? "file",
-          size: header.size ?? 0,
-          linkname: header.linkname ?? null,
-        } satisfies Entry,
-      );
-    } catch (error) {
-      tar.destroy(error as Error);
-      return;
-    }
-    stream.on("end", next);
-    stream.resume();
-  });
-  // tar-stream's own Writable is streamx, which node's pipeline only half knows: an error must reach our callback.
-  let failed: Error | null = null;
-  let waiting: ((error?: Error | null) => void) | null = null;
-  const settle = () => {
-    const done = waiting;
-    waiting = null;
-    done?.(failed);
+  const { tree, layer, plainFile } = scan;
+  const tar = new TarReader((entry) => tree.admit(layer, entry));
+  const file = plainFile === null ? null : open(plainFile, "wx", 0o600);
+  const write = async (chunk: Uint8Array) => {
+    const handle = await file;
+    if (handle === null) return;
+    for (let at = 0; at < chunk.length;) at += (await handle.write(chunk, at)).bytesWritten;
   };
-  tar.on("error", (error: Error) => failed = error);
-  for (const event of ["drain", "finish", "close"] as const) tar.on(event, settle);
   return new Writable({
+    highWaterMark: CHUNK_BYTES,
     write(chunk: Uint8Array, _encoding, done) {
-      if (failed !== null || tar.write(chunk)) done(failed);
-      else waiting = done;
+      try {
+        tar.push(chunk);
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+      write(chunk).then(() => done(), done);
     },
     final(done) {
-      if (failed !== null) return done(failed);
-      waiting = done;
-      tar.end(null);
+      try {
+        tar.end();
+        done();
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+    destroy(error, done) {
+      Promise.resolve(file).then((handle) => handle?.close()).then(() => done(error), done);
     },
   });
 }
@@ -160,26 +153,5 @@ class Meter extends Transform {
 
   digest(): string {
     return this.#digest ??= `sha256:${this.#hash.digest("hex")}`;
-  }
-}
-
-/** Writes to both; done when both are. */
-class Tee extends Writable {
-  constructor(first: Writable, second: Writable) {
-    super({
-      write(chunk, _encoding, done) {
-        let open = 2;
-        const one = (error?: Error | null) => {
-          if (error) done(error);
-          else if (--open === 0) done();
-        };
-        first.write(chunk, one);
-        second.write(chunk, one);
-      },
-      final(done) {
-        first.end((error?: Error | null) => error ? done(error) : second.end(done));
-      },
-    });
-    for (const stream of [first, second]) stream.on("error", (error) => this.destroy(error));
   }
 }

@@ -10,13 +10,15 @@ import type { ProcessRecord } from "../process-record.ts";
 import { processStats } from "../process-stats.ts";
 import { unsupported } from "../unsupported.ts";
 
-const GONE_POLL_MS = 100;
+/** The control stream's end wakes the watch at once; this is for a container that nobody is connected to. */
+const GONE_POLL_MS = 1_000;
 
 export class RuncVm implements Vm {
   readonly machineId: string;
   readonly pid: number;
   readonly exited: Promise<VmExit>;
   readonly #detached = new AbortController();
+  readonly #hint = Promise.withResolvers<void>();
 
   readonly #spec: Pick<VmSpec, "machineId" | "folder">;
   readonly #paths: RuncPaths;
@@ -31,8 +33,10 @@ export class RuncVm implements Vm {
     this.exited = this.#watch();
   }
 
-  openControl(signal: AbortSignal): Promise<Duplex> {
-    return openControlStream(this.#paths.controlSocket, this.exited, signal);
+  async openControl(signal: AbortSignal): Promise<Duplex> {
+    const stream = await openControlStream(this.#paths.controlSocket, this.exited, signal);
+    stream.once("close", () => this.#hint.resolve());
+    return stream;
   }
 
   /** The end of a PID namespace's first process ends all of it. */
@@ -57,7 +61,7 @@ export class RuncVm implements Vm {
   }
 
   async #watch(): Promise<VmExit> {
-    await goneOf(this.#record, GONE_POLL_MS, this.#detached.signal);
+    await goneOf(this.#record, GONE_POLL_MS, this.#detached.signal, this.#hint.promise);
     const console = readConsoleTail(this.#spec.folder, this.#record.console_from);
     return { vmmStatus: null, reason: exitReason({ console, vmmStatus: null, vmmOutput: "", event: null }) };
   }

@@ -1,14 +1,16 @@
 import { expect, test } from "bun:test";
 import { GodwitError } from "../../contract/errors.ts";
-import { type Entry, LayerEntries } from "./layer-entries.ts";
+import { ImageTree } from "./image-tree.ts";
+import { tarEntry } from "./tar-entry.fixture.ts";
+import type { TarEntry } from "./tar-reader.ts";
 
-const file = (name: string, size = 0): Entry => ({ name, type: "file", size, linkname: null });
-const folder = (name: string): Entry => ({ name, type: "directory", size: 0, linkname: null });
-const symlink = (name: string, linkname: string): Entry => ({ name, type: "symlink", size: 0, linkname });
-const hardlink = (name: string, linkname: string): Entry => ({ name, type: "link", size: 0, linkname });
+const file = (name: string, size = 0) => tarEntry({ name, type: "file", size });
+const folder = (name: string) => tarEntry({ name, type: "directory" });
+const symlink = (name: string, linkname: string) => tarEntry({ name, type: "symlink", linkname });
+const hardlink = (name: string, linkname: string) => tarEntry({ name, type: "link", linkname });
 
-function admit(layers: Entry[][], limits = { bytesMax: 1_000, filesMax: 100 }): GodwitError | null {
-  const entries = new LayerEntries("reg/app:v1", limits);
+function admit(layers: TarEntry[][], limits = { bytesMax: 1_000, filesMax: 100 }): GodwitError | null {
+  const entries = new ImageTree("reg/app:v1", limits);
   try {
     layers.forEach((layer, i) => {
       for (const entry of layer) entries.admit({ number: i + 1, digest: `sha256:layer${i + 1}` }, entry);
@@ -20,7 +22,7 @@ function admit(layers: Entry[][], limits = { bytesMax: 1_000, filesMax: 100 }): 
   }
 }
 
-const fine: [string, Entry[][]][] = [
+const fine: [string, TarEntry[][]][] = [
   ["plain names and ./ names", [[folder("./"), folder("./etc/"), file("./etc/passwd"), file("usr/bin/x")]]],
   ["two dots inside a name", [[file("a..b"), file("..a"), file("...")]]],
   ["names and hard links that begin at the image's root", [[file("/ko-app/a"), hardlink("b", "/ko-app/a")]]],
@@ -28,6 +30,7 @@ const fine: [string, Entry[][]][] = [
   ["relative symlinks that stay inside", [[symlink("a/b/c", "../../x"), symlink("bin", "usr/bin")]]],
   ["names through a relative symlink of an older layer", [[symlink("bin", "usr/bin")], [file("bin/sh")]]],
   ["a folder that replaces a symlink", [[symlink("a", "/etc")], [folder("a"), file("a/x")]]],
+  ["a folder that replaces a file", [[file("a")], [folder("a"), file("a/x")]]],
   ["a symlink that was whited out", [[symlink("a", "/etc")], [file(".wh.a")], [file("a/x")]]],
   ["a symlink under an opaque folder", [[symlink("d/a", "/etc")], [file("d/.wh..wh..opq"), file("d/a/x")]]],
   ["hard links inside", [[file("a"), hardlink("b", "a"), hardlink("c/d", "./a")]]],
@@ -36,7 +39,7 @@ test.each(fine)("admit() takes %s", (_title, layers) => {
   expect(admit(layers)?.message).toBeUndefined();
 });
 
-const unsafe: [string, Entry[][], string][] = [
+const unsafe: [string, TarEntry[][], string][] = [
   ["a name that climbs", [[file("../etc/passwd")]], "../etc/passwd"],
   ["a name that climbs in the middle", [[file("a/../../etc/passwd")]], "climbs"],
   ["a NUL", [[file("a\0b")]], "NUL"],
@@ -55,6 +58,11 @@ const unsafe: [string, Entry[][], string][] = [
   ["a hard link to a climbing name", [[hardlink("a", "../../etc/shadow")]], "hard link"],
   ["a hard link through a symlink", [[symlink("a", "/etc"), hardlink("b", "a/shadow")]], "passes through"],
   ["a hard link that lifts a symlink", [[symlink("a/b", "../x"), hardlink("c", "a/b")]], "out of the image"],
+  ["a hard link to nothing", [[hardlink("a", "b")]], "not there"],
+  ["a hard link to a folder", [[folder("a"), hardlink("b", "a")]], "to the folder"],
+  ["a name below a file", [[file("a"), file("a/b")]], "no folder"],
+  ["a name that no file system has room for", [[file("a".repeat(256))]], "longer than 255"],
+  ["a name that lies too deep", [[file("a/".repeat(300) + "b")]], "folders deep"],
   ["a whiteout of ..", [[file("a/.wh...")]], "whiteout"],
   ["a whiteout through a symlink", [[symlink("a", "/etc"), file("a/.wh.passwd")]], "passes through"],
 ];
