@@ -32,7 +32,6 @@ import type { User } from "./child/user.ts";
 import { uptimeS } from "./system/clock.ts";
 import { assert } from "./system/error.ts";
 import { sendCtrlAltDelToInit } from "./system/machine.ts";
-import { syncDisks } from "./system/mount.ts";
 
 const STATUS_OK = 0;
 const STATUS_FAILED = 1;
@@ -114,7 +113,6 @@ async function runApp(config: RunConfig, users: User[], placed: Placed): Promise
   const steps = life.run === 0 ? stepsInWords(life.steps) : `restart ${life.run}`;
   say(`pid ${pids.join(", ")} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${steps})`);
   const exit = await life.step("supervise", () => supervise(children, config.stop, stopper, log, ooms));
-  syncDisks();
   life.ended(exit);
   return await life.verdict(EXIT_ACK_WAIT_MS);
 }
