@@ -79,7 +79,13 @@ export class Restarts {
     }
     if (signal.aborted) return;
     host.metrics.restarts.inc({ way: "reboot" });
-    await requests.ended(machineId, told, reason, "restart");
+    try {
+      await requests.ended(machineId, told, reason, "restart");
+    } catch (error) {
+      // Not kept, so that it is told again and must be judged again.
+      if (watcher !== null) this.#judged.delete(watcher);
+      throw error;
+    }
     await pause(verdict.afterMs, signal);
     if (!signal.aborted) await requests.bringBack(machineId);
   }
