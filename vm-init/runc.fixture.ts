@@ -87,6 +87,7 @@ export async function startContainer(
         bind(CONTROL_SOCKET.replace(/\/[^/]*$/, ""), at("control"), "rw"),
       ],
       linux: {
+        sysctl: config.sysctls ?? {},
         namespaces: ["pid", "mount", "network", "uts", "ipc"].map((type) => ({ type })),
         cgroupsPath: `/${id}`,
         ...(memoryBytes === undefined ? {} : { resources: { memory: { limit: memoryBytes } } }),

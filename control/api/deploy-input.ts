@@ -5,6 +5,7 @@ import {
   Command,
   CPU_COUNTS,
   Guest,
+  MachineSettings,
   MEMORY_MB_MAX,
   MEMORY_MB_STEP,
   type Service,
@@ -31,6 +32,8 @@ export interface DeployInput {
   readonly services: unknown;
   readonly entrypoint: readonly string[] | null;
   readonly command: readonly string[] | null;
+  /** null: the defaults. */
+  readonly machine: unknown;
   readonly waitTimeoutS: number;
 }
 
@@ -41,6 +44,7 @@ export interface DeployWish {
   readonly services: Service[] | null;
   readonly entrypoint: string[] | null;
   readonly command: string[] | null;
+  readonly machine: MachineSettings;
   readonly waitTimeoutS: number;
 }
 
@@ -76,6 +80,13 @@ export function readDeployInput(input: DeployInput): DeployWish {
     services,
     entrypoint: readArguments(input.entrypoint, "entrypoint"),
     command: readArguments(input.command, "command"),
+    machine: validate(MachineSettings, input.machine ?? {}, {
+      code: "release.machine_invalid",
+      what: "machine settings",
+      hint: 'For example {"restart": {"policy": "always"}}; control/contract/machine.ts has all of them.',
+      // Files and the env of processes are as secret as the env.
+      secret: true,
+    }),
     waitTimeoutS: validate(z.number().int().min(1).max(DEPLOY_WAIT_TIMEOUT_S_MAX), input.waitTimeoutS, {
       code: "release.wait_timeout_invalid",
       what: "waitTimeoutS",

@@ -172,6 +172,13 @@ describe("deployImage", () => {
     ["an empty image", { image: "" }, "release.image_invalid", "Cannot use the image"],
     ["an image with a space", { image: "a b" }, "release.image_invalid", "no spaces"],
     ["an empty command", { command: [] }, "release.command_invalid", "command"],
+    ["an unknown machine setting", { machine: { restarts: 3 } }, "release.machine_invalid", "restarts"],
+    [
+      "a file outside of the root",
+      { machine: { files: [{ guest_path: "/../etc/x", raw_value: "aGlkZGVuLXZhbHVl" }] } },
+      "release.machine_invalid",
+      "has no ..",
+    ],
     ["a wait of no time", { waitTimeoutS: 0 }, "release.wait_timeout_invalid", "waitTimeoutS 0"],
     ["an app that is not there", { app: "nowhere" }, "app.not_found", 'no app "nowhere"'],
   ];

@@ -94,6 +94,10 @@ function addDeploy(program: Command): void {
     .option("--vm-cpus <count>", "processors: 1, 2, 4, 8 or 16", whole)
     .option("--internal-port <port>", "where the app listens for HTTP", whole)
     .option("--no-service", "nothing listens: no requests reach it")
+    .addOption(
+      new Option("--restart <policy>", "when its process ends").choices(["no", "always", "on-failure"]),
+    )
+    .option("--machine-config <file>", "JSON: processes, files, swap and so on (MachineSettings)")
     .option("--wait-timeout <seconds>", "how long it may take to run and answer", whole)
     .option("--detach", "do not wait for the end of the deploy")
     .addOption(new Option("--command <words...>", "replaces the image's command; or write it after --"))

@@ -9,6 +9,7 @@ export interface DeployInput {
   readonly env?: { name: string; value: string }[];
   readonly services?: unknown[];
   readonly command?: string[];
+  readonly machine?: Record<string, unknown>;
   readonly waitTimeoutS?: number;
   readonly idempotencyKey?: string;
 }

@@ -18,6 +18,8 @@ interface Behaviour {
   /** Ends as soon as it was started. */
   readonly exit?: Pick<MachineExit, "exit_code" | "signal" | "oom_killed" | "reason">;
   readonly neverStarts?: boolean;
+  /** Stays started, because its restart policy has it run again. */
+  readonly isRestarted?: boolean;
 }
 
 const listens = (address: string, port: number) => [{ address, port, pid: null, command: null }];
@@ -28,6 +30,11 @@ const behaviours: Record<string, Behaviour> = {
   "test/local": { listeners: listens("127.0.0.1", 3_000) },
   "test/deaf": { listeners: [] },
   "test/exit3": { exit: { exit_code: 3, signal: null, oom_killed: false, reason: null } },
+  "test/crashes": {
+    exit: { exit_code: 3, signal: null, oom_killed: false, reason: null },
+    isRestarted: true,
+    listeners: listens("0.0.0.0", 8_080),
+  },
   "test/oom": { exit: { exit_code: 137, signal: "SIGKILL", oom_killed: true, reason: null } },
   "test/panic": {
     exit: { exit_code: null, signal: null, oom_killed: false, reason: "step mounts: no /dev/vdb" },
@@ -243,6 +250,15 @@ export class FixtureWorker {
     }
     const state = behaviour.exit.reason === null ? "stopped" : "failed";
     const last_exit = { ...behaviour.exit, requested: false, at_ms: Date.now() };
+    if (behaviour.isRestarted === true) {
+      const started = { ...last_exit, restarting: true };
+      return this.set(machine, {
+        state: "started",
+        restarts: 1,
+        last_exit: started,
+        started_at_ms: Date.now(),
+      });
+    }
     // As the real one: it is taken down first, and only then known how it ended.
     setTimeout(() => this.set(machine, { state, last_exit, reason: behaviour.exit!.reason }), 20);
     return this.set(machine, { state: "stopping" });

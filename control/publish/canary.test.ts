@@ -43,6 +43,7 @@ test("announceApp() publishes no env, command or entrypoint of a release", async
       services: [],
       entrypoint: [canary],
       command: [canary],
+      machine: { files: [{ guest_path: "/canary", raw_value: "", mode: 0o600 }] },
       waitTimeoutS: 1,
     });
     await setCurrentRelease(tx, id, release!);

@@ -46,6 +46,7 @@ async function bringImage(deployment: Deployment, client: WorkerClient): Promise
 function specOf(deployment: Deployment, line: MachineLine): MachineSpec {
   const { release, app } = deployment;
   return MachineSpec.parse({
+    ...release.machine,
     schema: 1,
     id: line.id,
     org_id: app.orgId,

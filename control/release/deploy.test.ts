@@ -39,7 +39,11 @@ async function expectNothingMade(): Promise<void> {
 
 describe("deploy()", () => {
   test("takes an image to a started machine that serves", async () => {
-    const release = await control.deployed(app, "test/app:1", { env: [{ name: "A", value: "b" }] });
+    const settings = { restart: { policy: "always" }, swap_size_mb: 64 };
+    const release = await control.deployed(app, "test/app:1", {
+      env: [{ name: "A", value: "b" }],
+      machine: settings,
+    });
     expect(release.error).toBeNull();
     expect(release.status).toBe("SUCCEEDED");
     expect(release.imageDigest).toBe(IMAGE_DIGEST);
@@ -67,7 +71,11 @@ describe("deploy()", () => {
       },
     }]);
     const [machine] = livingOf(app);
-    expect(machine!.spec.env).toEqual({ A: "b" });
+    expect(machine!.spec).toMatchObject({
+      env: { A: "b" },
+      restart: { policy: "always", max_retries: 10 },
+      swap_size_mb: 64,
+    });
     expect(machine!.view.cordoned).toBe(false);
   });
 
@@ -122,6 +130,12 @@ describe("deploy()", () => {
       "release.machine_exited",
       /^Machine \w{14} exited with code 3 .*last lines:\n {2}last words$/s,
     ],
+    [
+      "a command that exits 3 and is run again",
+      "test/crashes:1",
+      "release.machine_exited",
+      /^Machine \w{14} exited with code 3/,
+    ],
     ["a process killed for memory", "test/oom:1", "release.machine_out_of_memory", /out of memory.* 256 MB/],
     ["a boot that fails", "test/panic:1", "release.machine_failed", /step mounts: no \/dev\/vdb/],
     [
@@ -165,6 +179,8 @@ describe("deploy()", () => {
 
   test("with no services needs nothing that listens, but a process that stays", async () => {
     expect((await control.deployed(app, "test/deaf:1", { services: [] })).status).toBe("SUCCEEDED");
+    const restarted = await control.deployed(app, "test/crashes:1", { services: [] });
+    expect(restarted.error).toMatchObject({ code: "release.machine_exited" });
     const exits = await control.deployed(app, "test/exit3:1", { services: [] });
     expect(exits.error!.code).toBe("release.machine_exited");
   });

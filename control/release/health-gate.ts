@@ -1,9 +1,10 @@
 /**
- * Lets the release pass once each of its machines still runs and something listens, where the edge can reach it, on every
+ * Lets the release pass once each of its machines still runs, in its first run, and something listens, where the edge can reach it, on every
  * internal port of its services. Without services it must only keep running for a moment.
  */
 import { GodwitError } from "../contract/errors.ts";
 import type { GuestListeners } from "../contract/guest-api.ts";
+import type { MachineView } from "../contract/machine.ts";
 import type { WorkerClient } from "../place/worker-client.ts";
 import { livingMachinesOfRelease, type MachineLine } from "../store/machines.ts";
 import { type Deployment, LISTENERS_POLL_MS } from "./deployment.ts";
@@ -33,6 +34,13 @@ async function keepsRunning(deployment: Deployment, client: WorkerClient, line: 
   } catch (error) {
     if (!(error instanceof GodwitError) || error.code !== "machine.wait_timeout") throw error;
   }
+  const view = await deployment.whileHostAway(() => client.machine(line.id, { signal: deployment.signal }));
+  if (hasEnded(view)) throw await machineEnded(client, view);
+}
+
+/** Its restart policy may have it run again already: that it ended at all fails the deploy. */
+function hasEnded(view: MachineView): boolean {
+  return view.state !== "started" || (view.restarts ?? 0) > 0;
 }
 
 async function listens(deployment: Deployment, client: WorkerClient, line: MachineLine): Promise<void> {
@@ -40,7 +48,7 @@ async function listens(deployment: Deployment, client: WorkerClient, line: Machi
   const call = { signal: deployment.signal };
   for (let said = "";;) {
     const view = await deployment.whileHostAway(() => client.machine(line.id, call));
-    if (view.state !== "started") throw await machineEnded(client, view);
+    if (hasEnded(view)) throw await machineEnded(client, view);
     const listeners = await listenersOf(deployment, client, line.id);
     const missing = missingPorts(services, listeners, view);
     if (missing.length === 0) return;

@@ -42,6 +42,7 @@ function newRelease(appId: string): Promise<Release | null> {
       services: [],
       entrypoint: null,
       command: ["a", '"b"'],
+      machine: { swap_size_mb: 64 },
       waitTimeoutS: 60,
     })
   );
@@ -54,6 +55,7 @@ describe("releases", () => {
     const [first] = many.filter((release) => release !== null);
     expect(many.filter((release) => release !== null)).toHaveLength(1);
     expect(first).toMatchObject({ version: 1, status: "pending", step: "accepted", command: ["a", '"b"'] });
+    expect(first!.machine).toEqual({ swap_size_mb: 64 });
     const claimed = await store.read((sql) => claimRelease(sql, first!.id));
     await store.read((sql) => recordStep(sql, first!.id, claimed!.claim, { status: "succeeded" }));
     expect((await newRelease(appId))!.version).toBe(2);

@@ -1,5 +1,5 @@
 import type { WireError } from "../contract/errors.ts";
-import type { Guest, Service } from "../contract/machine.ts";
+import type { Guest, MachineSettings, Service } from "../contract/machine.ts";
 import { json, type Sql } from "./database.ts";
 import type { Page } from "./page.ts";
 
@@ -24,6 +24,7 @@ export interface Release {
   readonly services: Service[];
   readonly entrypoint: string[] | null;
   readonly command: string[] | null;
+  readonly machine: Partial<MachineSettings>;
   readonly waitTimeoutS: number;
   readonly machineCount: number;
   readonly progress: { at: string; message: string }[];
@@ -34,7 +35,16 @@ export interface Release {
 
 export type NewRelease = Pick<
   Release,
-  "id" | "appId" | "imageRef" | "guest" | "env" | "services" | "entrypoint" | "command" | "waitTimeoutS"
+  | "id"
+  | "appId"
+  | "imageRef"
+  | "guest"
+  | "env"
+  | "services"
+  | "entrypoint"
+  | "command"
+  | "machine"
+  | "waitTimeoutS"
 >;
 
 /**
@@ -43,12 +53,12 @@ export type NewRelease = Pick<
  */
 export async function insertRelease(tx: Sql, release: NewRelease): Promise<Release | null> {
   const [row] = await tx`INSERT INTO releases (id, app_id, version, status, image_ref, guest, env, services,
-      entrypoint, command, wait_timeout_s, machine_count)
+      entrypoint, command, machine, wait_timeout_s, machine_count)
     VALUES (${release.id}, ${release.appId},
       (SELECT coalesce(max(version), 0) + 1 FROM releases WHERE app_id = ${release.appId}), 'pending',
       ${release.imageRef}, ${json(release.guest)}::text::jsonb, ${json(release.env)}::text::jsonb,
       ${json(release.services)}::text::jsonb, ${json(release.entrypoint)}::text::jsonb,
-      ${json(release.command)}::text::jsonb, ${release.waitTimeoutS},
+      ${json(release.command)}::text::jsonb, ${json(release.machine)}::text::jsonb, ${release.waitTimeoutS},
       (SELECT greatest(1, count(*)) FROM machines
         WHERE app_id = ${release.appId} AND destroyed_at IS NULL AND destroy_wanted_at IS NULL))
     ON CONFLICT DO NOTHING RETURNING *`;
@@ -134,6 +144,7 @@ function fromRow(row: any): Release {
     services: row.services,
     entrypoint: row.entrypoint,
     command: row.command,
+    machine: row.machine,
     waitTimeoutS: row.wait_timeout_s,
     machineCount: row.machine_count,
     progress: row.progress,

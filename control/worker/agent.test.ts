@@ -79,6 +79,39 @@ describe("a machine's life", () => {
     await destroyed(spec);
   }, 60_000);
 
+  test("gives its processes what was asked for: files, secrets, sysctls, limits", async () => {
+    const spec = await created({
+      env: { KEY: Buffer.from("secret\n").toString("base64") },
+      files: [
+        { guest_path: "/etc/made/a", raw_value: Buffer.from("literal\n").toString("base64"), mode: 0o600 },
+        { guest_path: "/etc/key", secret_name: "KEY", mode: 0o600 },
+      ],
+      sysctls: { "net.ipv4.ip_default_ttl": "77" },
+      rlimits: [{ name: "core", soft: 1_024, hard: "unlimited" }],
+      processes: [
+        {
+          exec: [
+            "/bin/sh",
+            "-c",
+            "cat /etc/made/a /etc/key /proc/sys/net/ipv4/ip_default_ttl; ulimit -S -c; ulimit -H -c",
+          ],
+          entrypoint: null,
+          cmd: null,
+          env: {},
+          user: null,
+        },
+        { exec: null, entrypoint: ["/bin/sleep"], cmd: ["1000"], env: {}, user: "1000" },
+      ],
+    });
+    await worker.call("POST", `${pathOf(spec)}/start`);
+    expect((await worker.wait(spec.id, "stopped", "failed")).last_exit).toMatchObject({ exit_code: 0 });
+    type Answer = { lines: { stream: string; line: string }[] };
+    const { lines } = await worker.call<Answer>("GET", `${pathOf(spec)}/logs`);
+    expect(lines.filter(({ stream }) => stream === "stdout").map(({ line }) => line))
+      .toEqual(["literal", "secret", "77", "2", "unlimited"]);
+    await destroyed(spec);
+  }, 60_000);
+
   test("loses none of the lines that a process wrote just before its end", async () => {
     const count = 'i=0; while [ $i -lt 150 ]; do echo "$i"; i=$((i+1)); done';
     const spec = await created({ command: ["/bin/sh", "-c", count] });

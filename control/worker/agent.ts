@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import { messageOf } from "../contract/errors.ts";
 import { regionStream } from "../contract/events.ts";
+import type { GuestExit } from "../contract/guest-api.ts";
 import type { WorkerConfig } from "../contract/process-config.ts";
 import { workerApp } from "./api/app.ts";
 import { edgeApp } from "./api/edge-app.ts";
@@ -29,6 +30,7 @@ import { recover } from "./recover.ts";
 import { connectLogs, connectRedis } from "./redis.ts";
 import { register } from "./registration.ts";
 import { Requests } from "./requests.ts";
+import { Restarts } from "./restarts.ts";
 import { findMachine } from "./store/machines.ts";
 import { Store } from "./store/store.ts";
 import { chooseDriver } from "./vmm/choose.ts";
@@ -87,6 +89,13 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
     },
   });
   const requests = new Requests(host, engine);
+  const restarts = new Restarts({
+    host,
+    requests,
+    random: Math.random,
+    signal: leaving.signal,
+    follow: followExit,
+  });
   const outbox = new Outbox({
     redis: stateRedis,
     store,
@@ -101,7 +110,13 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   outbox.start();
   publishHost(host);
   await host.network.prepare();
-  const recovery = await recover(host, engine, requests, followExit);
+  const recovery = await recover(
+    host,
+    engine,
+    requests,
+    followExit,
+    (machineId, reason) => void tellEnd(machineId, null, null, reason),
+  );
   log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
   const listener = listen(workerApp(host, requests), config.listen_socket);
   const edgeListener = config.edge_socket === undefined
@@ -166,16 +181,25 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
     void watcher.exit.then(async (exit) => {
       if (leaving.signal.aborted || findMachine(store, machineId)?.state !== "started") return;
       const reason = exit === null ? (await watcher.gone).reason ?? "the VM ended without telling how" : null;
-      for (let tries = 1; !leaving.signal.aborted; tries++) {
-        try {
-          return void requests.ended(machineId, exit, reason);
-        } catch (error) {
-          // A disk without room for the intent, most often. Nobody else will tell of this end: asked again until it is kept.
-          log.error({ machine: machineId, err: error }, "cannot keep the end of a machine; will try again");
-          await pause(backoffMs(END_RETRY, tries, Math.random), leaving.signal);
-        }
-      }
+      await tellEnd(machineId, watcher, exit, reason);
     });
+  }
+
+  async function tellEnd(
+    machineId: string,
+    watcher: Watcher | null,
+    exit: GuestExit | null,
+    reason: string | null,
+  ): Promise<void> {
+    for (let tries = 1; !leaving.signal.aborted; tries++) {
+      try {
+        return await restarts.ended(machineId, watcher, exit, reason);
+      } catch (error) {
+        // A disk without room for the intent, most often. Nobody else will tell of this end: asked again until it is kept.
+        log.error({ machine: machineId, err: error }, "cannot keep the end of a machine; will try again");
+        await pause(backoffMs(END_RETRY, tries, Math.random), leaving.signal);
+      }
+    }
   }
 
   async function keepHouseForever(signal: AbortSignal): Promise<void> {

@@ -26,6 +26,12 @@ export class Metrics {
     help: "Boots that were given up and tried again because the guest said nothing within its bound",
     registers: [this.registry],
   });
+  readonly restarts = new Counter({
+    name: "godwit_worker_restarts_total",
+    help: "Restarts by policy: in_guest, or by a reboot where the guest was gone or deaf",
+    labelNames: ["way"],
+    registers: [this.registry],
+  });
   readonly guestReconnects = new Counter({
     name: "godwit_worker_guest_reconnects_total",
     help: "Control streams to guests that broke and were opened again",

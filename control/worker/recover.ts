@@ -1,7 +1,7 @@
 /**
  * What an agent does first: find out what became of the machines while no agent was there. VMs that run are adopted;
  * operations that were under way go on; machines that ran before the host restarted, or before the stack was shut down,
- * are started again; one whose VM is just gone is stopped, with that reason.
+ * are started again; one whose VM is just gone is left to its restart policy, with that reason.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -32,6 +32,8 @@ export async function recover(
   engine: Engine,
   requests: Requests,
   onRunning: (machineId: string, watcher: Watcher) => void,
+  /** Its VM is gone, or cannot be taken over: why. */
+  onLost: (machineId: string, reason: string) => void,
 ): Promise<Recovery> {
   const { store } = host;
   const hasRestarted = everythingEnded(host);
@@ -51,7 +53,8 @@ export async function recover(
         return onRunning(machine.id, found);
       }
       recovery.lost.push(machine.id);
-      void requests.ended(machine.id, null, found, hasRestarted);
+      if (hasRestarted) void requests.ended(machine.id, null, found, "return");
+      else onLost(machine.id, found);
     }),
   );
   rememberBeingHere(host);

@@ -76,14 +76,16 @@ export class Requests {
     return found === null ? await this.create(spec) : this.view(spec.id);
   }
 
-  start(machineId: string): MachineView {
+  /** `isByPolicy`: the machine is brought back, and its restarts go on being counted. */
+  start(machineId: string, isByPolicy = false): MachineView {
     const { store } = this.#host;
     this.#checkOpen("start", machineId);
     const machine = this.#find(machineId);
     this.#submit(machine, "start", null, () => {
       const moves = transition(machine.state, "start").kind === "move";
       if (moves) checkMemory(this.#host, machineId, machine.spec.guest.memory_mb);
-      return moveMachine(store, machineId, "start", { desired: "started", reason: null });
+      const anew = isByPolicy ? {} : { restarts: 0, restarts_at_ms: [] };
+      return moveMachine(store, machineId, "start", { desired: "started", reason: null, ...anew });
     });
     return this.view(machineId);
   }
@@ -93,6 +95,7 @@ export class Requests {
     const machine = this.#find(machineId);
     const input: StopInput = {
       requested: true,
+      restarting: false,
       signal: body.signal,
       timeout_s: body.timeout_s,
       exit: null,
@@ -109,20 +112,24 @@ export class Requests {
     return this.view(machineId);
   }
 
-  /** The machine's process, or its VM, has ended unasked. */
+  /**
+   * The machine's process, or its VM, has ended unasked. What follows is for the machine to rest, to return with its host,
+   * or to be started anew by its restart policy.
+   */
   ended(
     machineId: string,
     exit: StopInput["exit"],
     reason: string | null,
-    keepDesired = false,
+    next: "rest" | "return" | "restart" = "rest",
   ): Promise<Outcome> | null {
     const { store } = this.#host;
-    const input: StopInput = { requested: false, signal: null, timeout_s: null, exit, reason };
+    const restarting = next === "restart";
+    const input: StopInput = { requested: false, restarting, signal: null, timeout_s: null, exit, reason };
     return this.#engine.submit(
       machineId,
       "stop",
       input,
-      () => moveMachine(store, machineId, "exited", keepDesired ? {} : { desired: "stopped" }),
+      () => moveMachine(store, machineId, "exited", next === "rest" ? { desired: "stopped" } : {}),
     );
   }
 
@@ -133,7 +140,7 @@ export class Requests {
     await this.#engine.settled(machineId);
     const machine = findMachine(store, machineId);
     try {
-      if (machine?.desired === "started" && machine.state !== "started") this.start(machineId);
+      if (machine?.desired === "started" && machine.state !== "started") this.start(machineId, true);
     } catch (error) {
       log.error({ machine: machineId, err: error }, "cannot bring the machine back");
       logs.system(machineId, `was not started again: ${messageOf(error)}`);

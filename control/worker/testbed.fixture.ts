@@ -179,7 +179,7 @@ export class TestWorker {
         { name: "bin/", type: "directory", mode: 0o755 },
         { name: "tmp/", type: "directory", mode: 0o777 },
         { name: "bin/busybox", content: busybox, mode: 0o755 },
-        ...["sh", "sleep", "httpd", "cat", "kill"].map((name) => ({
+        ...["sh", "sleep", "httpd", "cat", "kill", "wc"].map((name) => ({
           name: `bin/${name}`,
           type: "symlink" as const,
           linkname: "busybox",
@@ -207,6 +207,7 @@ export class TestWorker {
       env: { CANARY: "canary-in-env" },
       services: [{ internal_port: 8080, ports: [{ port: 80 }] }],
       stop: { signal: "SIGTERM", timeout_s: 2 },
+      restart: { policy: "no" },
       layer_mb: 64,
       ...change,
     });

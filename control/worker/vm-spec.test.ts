@@ -54,6 +54,41 @@ describe("runConfigOf()", () => {
     expect(config.env.FLY_REGION).toBe("dev");
   });
 
+  test("hands the guest its processes, files with secrets resolved, swap and limits", () => {
+    const machine = aMachine({
+      env: { KEY: "c2VjcmV0" },
+      processes: [{ exec: null, entrypoint: null, cmd: ["web"], env: {}, user: "web" }],
+      files: [
+        { guest_path: "/etc/a", raw_value: "YQ==", mode: 0o644 },
+        { guest_path: "/etc/key", secret_name: "KEY", mode: 0o600 },
+      ],
+      swap_size_mb: 64,
+      sysctls: { "net.core.somaxconn": "1024" },
+      rlimits: [{ name: "core", soft: 0, hard: "unlimited" }],
+    });
+    expect(RunConfig.parse(runConfigOf(machine, image, null, [], at))).toMatchObject({
+      processes: [{ exec: null, entrypoint: null, command: ["web"], env: {}, user: "web" }],
+      files: [{ path: "/etc/a", base64: "YQ==", mode: 0o644 }, {
+        path: "/etc/key",
+        base64: "c2VjcmV0",
+        mode: 0o600,
+      }],
+      swap_mb: 64,
+      sysctls: { "net.core.somaxconn": "1024" },
+      limits: { nofile: 4_096, rlimits: [{ name: "core", soft: 0, hard: "unlimited" }] },
+    });
+  });
+
+  test.each([["not set", {}], ["not base64", { KEY: "!" }]])(
+    "refuses a file whose secret is %s, and does not say the secret",
+    (why, env) => {
+      const machine = aMachine({ env, files: [{ guest_path: "/etc/key", secret_name: "KEY", mode: 0o600 }] });
+      expect(() => runConfigOf(machine, image, null, [], at)).toThrow(
+        `its file /etc/key is to hold the secret KEY, which is ${why}`,
+      );
+    },
+  );
+
   test("fits its schema without a network", () => {
     expect(RunConfig.parse(runConfigOf(aMachine(), image, null, [], at)).network).toBeNull();
   });

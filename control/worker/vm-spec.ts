@@ -1,6 +1,8 @@
 /** A machine's row as the VM that it is to be. The same row gives the same VM after a restart of the agent. */
 import { readFileSync } from "node:fs";
+import { z } from "zod";
 import { GodwitError } from "../contract/errors.ts";
+import type { MachineFile } from "../contract/machine.ts";
 import { RUN_CONFIG_SCHEMA, type RunConfig } from "../contract/run-config.ts";
 import { type Host, layerFile, remainsOf } from "./host.ts";
 import type { FoundImage } from "./images/image-store.ts";
@@ -111,8 +113,38 @@ export function runConfigOf(
     },
     hosts: address6 === null ? [] : [{ address: address6, names: ["fly-local-6pn"] }],
     stop: { signal: stopSignalOf(machine, image), timeout_s: spec.stop.timeout_s },
-    limits: { nofile: at.nofile },
+    limits: { nofile: at.nofile, rlimits: spec.rlimits },
+    processes: spec.processes.map(({ exec, entrypoint, cmd, env, user }) => ({
+      exec,
+      entrypoint,
+      command: cmd,
+      env,
+      user,
+    })),
+    files: spec.files.map((file) => ({
+      path: file.guest_path,
+      base64: contentOf(machine, file),
+      mode: file.mode,
+    })),
+    sysctls: spec.sysctls,
+    ...(spec.swap_size_mb === null ? {} : { swap_mb: spec.swap_size_mb }),
+    ...(spec.shm_size_mb === null ? {} : { shm_mb: spec.shm_size_mb }),
+    ...(spec.resume_hook === null ? {} : { resume_hook: spec.resume_hook }),
   };
+}
+
+/** Base64. @throws GodwitError `machine.secret_unusable` */
+function contentOf({ id, spec }: Machine, file: MachineFile): string {
+  if ("raw_value" in file) return file.raw_value;
+  const value = spec.env[file.secret_name];
+  const parsed = z.base64().safeParse(value);
+  if (parsed.success) return parsed.data;
+  throw new GodwitError(
+    "machine.secret_unusable",
+    `Cannot start machine ${id}: its file ${file.guest_path} is to hold the secret ${file.secret_name}, which is ` +
+      (value === undefined ? "not set" : "not base64"),
+    { fault: "app", hint: "set the secret to the base64 of the file's content" },
+  );
 }
 
 /** A container cannot have more than its host allows this process. */

@@ -5,7 +5,13 @@
  * VM ended without telling.
  */
 import { GodwitError } from "../contract/errors.ts";
-import type { GuestExit, GuestListeners, GuestLogLine, GuestStatus } from "../contract/guest-api.ts";
+import type {
+  GuestExit,
+  GuestListeners,
+  GuestLogLine,
+  GuestStatus,
+  RestartRequest,
+} from "../contract/guest-api.ts";
 import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
 import type { Vm, VmExit } from "./vmm/driver.ts";
 import { GuestClient } from "./vmm/guest-client.ts";
@@ -32,16 +38,16 @@ export class Watcher {
   readonly hello: Promise<GuestStatus | null>;
   /** The first answer that tells how the boot ended: phase `running`, `exited`, `stopping` or `failed`. */
   readonly booted: Promise<GuestStatus | null>;
-  readonly exit: Promise<GuestExit | null>;
-  /** The guest has sent all its lines: it ends that stream when the process has ended. */
-  readonly drained: Promise<void>;
   readonly gone: Promise<VmExit>;
   readonly #options: WatcherOptions;
   readonly #end = new AbortController();
   readonly #hello = Promise.withResolvers<GuestStatus | null>();
   readonly #booted = Promise.withResolvers<GuestStatus | null>();
-  readonly #exit = Promise.withResolvers<GuestExit | null>();
-  readonly #drained = Promise.withResolvers<void>();
+  /** Of the present run. */
+  #exit = Promise.withResolvers<GuestExit | null>();
+  #drained = Promise.withResolvers<void>();
+  #run = 0;
+  #nextRun = Promise.withResolvers<void>();
   #client: GuestClient | null = null;
   #nextSeq: number;
 
@@ -51,10 +57,21 @@ export class Watcher {
     this.vm = options.vm;
     this.hello = this.#hello.promise;
     this.booted = this.#booted.promise;
-    this.exit = this.#exit.promise;
-    this.drained = this.#drained.promise;
     this.gone = this.#watchEnd();
     void this.#converse();
+  }
+
+  /** Restarts of the user's process in this guest, as far as is known. */
+  get run(): number {
+    return this.#run;
+  }
+  /** How the present run of the user's process ended. */
+  get exit(): Promise<GuestExit | null> {
+    return this.#exit.promise;
+  }
+  /** The guest has sent all lines of the present run: it ends that stream when the process has ended. */
+  get drained(): Promise<void> {
+    return this.#drained.promise;
   }
 
   /** The session with the guest. @throws GodwitError `guest.gone` where none stands now. */
@@ -73,6 +90,19 @@ export class Watcher {
 
   stop(request: { signal: string; timeout_s: number }): Promise<void> {
     return Promise.resolve().then(() => this.#session().stop(request));
+  }
+  /** Has the user's process run again in its guest; `exit` and `drained` are those of the next run from then on. */
+  async restart(request: RestartRequest): Promise<void> {
+    await this.#session().restart(request);
+    if (this.#end.signal.aborted) throw this.#gone();
+    this.#run = request.run + 1;
+    this.#exit = Promise.withResolvers();
+    this.#drained = Promise.withResolvers();
+    this.#nextRun.resolve();
+    this.#nextRun = Promise.withResolvers();
+  }
+  status(): Promise<GuestStatus> {
+    return Promise.resolve().then(() => this.#session().status());
   }
   listeners(): Promise<GuestListeners> {
     return Promise.resolve().then(() => this.#session().listeners());
@@ -132,11 +162,17 @@ export class Watcher {
     let status = await client.status({ signal, timeoutMs: null });
     onAnswer();
     this.#hello.resolve(status);
-    const lines = this.#pump(client);
-    while (status.phase === "booting") status = await client.status({ waitMs: STATUS_WAIT_MS, signal });
-    this.#booted.resolve(status);
-    if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal }));
-    if (!await lines) throw this.#gone();
+    // An agent that has just come back does not know how often the process was run again.
+    this.#run = Math.max(this.#run, status.run ?? 0);
+    while (!client.isOver) {
+      const nextRun = this.#nextRun.promise;
+      const lines = this.#pump(client);
+      while (status.phase === "booting") status = await client.status({ waitMs: STATUS_WAIT_MS, signal });
+      this.#booted.resolve(status);
+      if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal, run: this.#run }));
+      if (!await lines) throw this.#gone();
+      await Promise.race([nextRun, client.closed]);
+    }
   }
 
   /** Whether the guest has ended its lines; they also end with the connection, and then the rest is still to come. */

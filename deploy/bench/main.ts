@@ -7,6 +7,7 @@ import { type Bench, describeMachine, readMachineInfo } from "./bench.ts";
 const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   agent: () => import("./agent.ts"),
   "image-pull": () => import("./image-pull.ts"),
+  init: () => import("./init.ts"),
   "machine-start": () => import("./machine-start.ts"),
   relay: () => import("./relay.ts"),
   replica: () => import("./replica.ts"),

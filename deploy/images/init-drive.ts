@@ -18,8 +18,8 @@ const DRIVE_UUID = "676f6477-6974-4d69-8e69-742064726976";
 const PT_INTERP = 3;
 const HEAD_BYTES = 4_096;
 
-/** Fills `folder` with the drive's content. */
-export async function fillInitFolder(folder: string): Promise<void> {
+/** Fills `folder` with the drive's content; `source` is the program that is called vm-init there. */
+export async function fillInitFolder(folder: string, source = SOURCE): Promise<void> {
   await mkdir(join(folder, "lib"), { recursive: true });
   const binary = join(folder, "vm-init");
   await runTool([
@@ -29,7 +29,7 @@ export async function fillInitFolder(folder: string): Promise<void> {
     "--minify",
     "--bytecode",
     "--format=esm",
-    SOURCE,
+    source,
     "--outfile",
     binary,
   ]);

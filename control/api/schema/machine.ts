@@ -26,6 +26,10 @@ const MachineExit = builder.objectRef<MachineExitShape>("MachineExit").implement
     signal: t.exposeString("signal", { nullable: true }),
     oomKilled: t.exposeBoolean("oom_killed"),
     requested: t.exposeBoolean("requested"),
+    restarting: t.boolean({
+      description: "The restart policy has the process run again.",
+      resolve: (exit) => exit.restarting === true,
+    }),
     reason: t.exposeString("reason", { nullable: true }),
     at: t.field({ type: "DateTime", resolve: (exit) => new Date(exit.at_ms) }),
   }),
@@ -109,6 +113,11 @@ builder.node(MachineRef, {
         type: MachineExit,
         nullable: true,
         resolve: async (machine, _, context) => (await look(machine, context)).view?.last_exit ?? null,
+      }),
+      restarts: t.int({
+        nullable: true,
+        description: "By the restart policy, since the machine was last started by request.",
+        resolve: async (machine, _, context) => (await look(machine, context)).view?.restarts ?? null,
       }),
       reason: t.string({
         nullable: true,

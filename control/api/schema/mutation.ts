@@ -37,6 +37,11 @@ const DeployImageInput = builder.inputType("DeployImageInput", {
     }),
     entrypoint: t.stringList(),
     command: t.stringList(),
+    machine: t.field({
+      type: "JSON",
+      description:
+        "How its machines run: MachineSettings of the contract, snake_case; default: on-failure restarts.",
+    }),
     waitTimeoutS: t.int({ defaultValue: WAIT_TIMEOUT_S_DEFAULT }),
     idempotencyKey: t.string(),
   }),
@@ -133,6 +138,7 @@ function deployInputOf(input: typeof DeployImageInput.$inferInput) {
     services: input.services ?? null,
     entrypoint: input.entrypoint ?? null,
     command: input.command ?? null,
+    machine: input.machine ?? null,
     waitTimeoutS: input.waitTimeoutS ?? WAIT_TIMEOUT_S_DEFAULT,
   };
 }

@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { deployInput } from "./deploy.ts";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { deployInput, machineInput } from "./deploy.ts";
 
 describe("deployInput()", () => {
   test("leaves out what was not asked for, so that the API's defaults and the last release hold", () => {
@@ -43,5 +46,22 @@ describe("deployInput()", () => {
   test("does not repeat a mistyped variable, which may be a secret", () => {
     expect(() => deployInput("web", { image: "x", service: true, env: ["hunter2"] }, []))
       .toThrow(expect.objectContaining({ message: expect.not.stringContaining("hunter2") }));
+  });
+});
+
+describe("machineInput()", () => {
+  test("reads settings from a file, the restart policy on top, and asks for nothing by itself", () => {
+    const folder = mkdtempSync(join(tmpdir(), "godwit-deploy-"));
+    const file = join(folder, "machine.json");
+    writeFileSync(file, '{"swap_size_mb": 64, "restart": {"policy": "no"}}');
+    expect(machineInput({ service: true })).toEqual({});
+    expect(machineInput({ service: true, machineConfig: file, restart: "always" })).toEqual({
+      machine: { swap_size_mb: 64, restart: { policy: "always" } },
+    });
+    writeFileSync(file, '{"files": "hunter2');
+    expect(() => machineInput({ service: true, machineConfig: file })).toThrow("it is not JSON");
+    expect(() => machineInput({ service: true, machineConfig: file })).not.toThrow("hunter2");
+    expect(() => machineInput({ service: true, machineConfig: join(folder, "none") })).toThrow("ENOENT");
+    rmSync(folder, { recursive: true });
   });
 });

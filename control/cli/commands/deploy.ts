@@ -1,8 +1,8 @@
 /** godwit deploy: an image, or a Dockerfile or layout that becomes one, as the app's next release; followed to its end. */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { GodwitError } from "../../contract/errors.ts";
+import { GodwitError, messageOf } from "../../contract/errors.ts";
 import type { ApiClient } from "../api-client.ts";
 import { type DeployInput, followRelease, type Release, startDeploy } from "../release.ts";
 import type { Session } from "../session.ts";
@@ -18,6 +18,9 @@ export interface DeployFlags {
   readonly vmMemory?: number;
   readonly vmCpus?: number;
   readonly internalPort?: number;
+  readonly restart?: string;
+  /** A file with MachineSettings. */
+  readonly machineConfig?: string;
   /** False with --no-service. */
   readonly service: boolean;
   readonly detach?: true;
@@ -33,7 +36,7 @@ export async function deploy(
   command: readonly string[],
 ): Promise<void> {
   const app = session.app;
-  const input = deployInput(app, flags, command);
+  const input = { ...deployInput(app, flags, command), ...machineInput(flags) };
   const api = await session.api();
   const known = await api.graphql<{ app: { url: string } | null }>(
     `query ($name: String!) { app(name: $name) { url } }`,
@@ -75,6 +78,26 @@ export function deployInput(
     ...(command.length === 0 ? {} : { command: [...command] }),
     ...(flags.waitTimeout === undefined ? {} : { waitTimeoutS: flags.waitTimeout }),
   };
+}
+
+/** Settings out of a file, the restart policy on top. @throws `cli.usage` */
+export function machineInput({ machineConfig, restart }: DeployFlags): Pick<DeployInput, "machine"> {
+  if (machineConfig === undefined && restart === undefined) return {};
+  const settings = machineConfig === undefined ? {} : readJson(machineConfig);
+  return { machine: restart === undefined ? settings : { ...settings, restart: { policy: restart } } };
+}
+
+function readJson(file: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    // What JSON.parse says quotes the text, which may hold secrets.
+    const why = error instanceof SyntaxError ? "it is not JSON" : messageOf(error);
+    throw usage(`Cannot read --machine-config ${file}: ${why}`, "give a JSON file with machine settings");
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  throw usage(`Cannot read --machine-config ${file}: it is no JSON object`, "wrap the settings in { }");
 }
 
 function readEnv(pair: string): { name: string; value: string } {

@@ -26,17 +26,20 @@ interface Machine {
       readonly signal: string | null;
       readonly oomKilled: boolean;
       readonly requested: boolean;
+      readonly restarting: boolean;
       readonly reason: string | null;
       readonly at: string;
     }
     | null;
+  readonly restarts: number | null;
   readonly createdAt: string;
   readonly updatedAt: string | null;
   readonly startedAt: string | null;
 }
 
 const FIELDS = `machineId app { name } state hostId hostStatus region image vmm privateIp privateIp6 reason
-  guest { cpuKind cpus memoryMb } lastExit { exitCode signal oomKilled requested reason at }
+  guest { cpuKind cpus memoryMb } restarts
+  lastExit { exitCode signal oomKilled requested restarting reason at }
   createdAt updatedAt startedAt`;
 const MACHINES_MAX = 100;
 /** One call of the wait path; asked again until the command's own patience ends. */
@@ -187,9 +190,11 @@ function plain(machine: Machine) {
       signal: exit.signal,
       oom_killed: exit.oomKilled,
       requested: exit.requested,
+      restarting: exit.restarting,
       reason: exit.reason,
       at: exit.at,
     },
+    restarts: machine.restarts,
     created_at: machine.createdAt,
     updated_at: machine.updatedAt,
     started_at: machine.startedAt,
@@ -213,6 +218,7 @@ function describe(machine: ReturnType<typeof plain>): string {
     ["private ip", [machine.private_ip, machine.private_ip6].filter((ip) => ip !== null).join(", ") || null],
     ["created", machine.created_at],
     ["started", machine.started_at],
+    ["restarts", machine.restarts === 0 || machine.restarts === null ? null : String(machine.restarts)],
     ["last exit", exit === null ? null : describeExit(exit)],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(11)} ${value}`)
@@ -225,7 +231,7 @@ function describeExit(exit: NonNullable<ReturnType<typeof plain>["last_exit"]>):
     : exit.signal !== null
     ? `ended by ${exit.signal}`
     : `exit code ${exit.exit_code ?? "unknown"}`;
-  return `${how}${exit.requested ? ", as asked" : ""}${
+  return `${how}${exit.requested ? ", as asked" : ""}${exit.restarting ? ", run again" : ""}${
     exit.reason === null ? "" : `: ${exit.reason}`
   }, at ${exit.at}`;
 }

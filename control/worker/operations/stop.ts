@@ -6,6 +6,7 @@ import { z } from "zod";
 import { GuestExit } from "../../contract/guest-api.ts";
 import type { MachineExit } from "../../contract/machine.ts";
 import { within } from "../backoff.ts";
+import { exitOf, sentenceOf } from "../exit.ts";
 import { type Host, remainsOf } from "../host.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, type Machine, moveMachine } from "../store/machines.ts";
@@ -23,6 +24,8 @@ const LAST_LINES_WAIT_MS = 2_000;
 
 export const StopInput = z.object({
   requested: z.boolean(),
+  /** The restart policy starts the machine anew afterwards. */
+  restarting: z.boolean().default(false),
   signal: z.string().nullable(),
   timeout_s: z.number().nullable(),
   /** Known where the process ended by itself. */
@@ -73,13 +76,14 @@ export function stop(host: Host): Operation {
       },
     ],
     done: (context) => {
-      const exit = exitOf(context, store.now());
+      const exit = endOf(context, store.now());
       moveMachine(store, context.machineId, "stopped", {
         last_exit: exit,
         reason: exit.reason,
         started_at_ms: null,
       });
-      host.logs.system(context.machineId, sentenceOf(exit));
+      // What the restart policy follows was said with what follows.
+      if (exit.restarting !== true) host.logs.system(context.machineId, sentenceOf(exit));
     },
     failed: ({ machineId }, error) => {
       moveMachine(store, machineId, "stop_failed", { reason: error.message, started_at_ms: null });
@@ -144,26 +148,11 @@ async function awaitExit(host: Host, context: StepContext): Promise<void> {
   await watcher.vm.kill();
 }
 
-function exitOf(context: StepContext, nowMs: number): MachineExit {
+function endOf(context: StepContext, nowMs: number): MachineExit {
   const input = StopInput.parse(context.input);
   const told = GuestExit.nullable().parse(context.memory.exit ?? input.exit);
   const reason = context.memory.reason ?? input.reason ?? null;
-  return {
-    exit_code: told?.exit_code ?? null,
-    signal: told?.signal ?? null,
-    oom_killed: told?.oom_killed ?? false,
-    requested: input.requested,
-    reason: reason === null ? null : String(reason).slice(0, 2_048),
-    at_ms: told?.at_ms ?? nowMs,
-  };
-}
-
-/** What the machine's log says of its end. */
-export function sentenceOf(exit: MachineExit): string {
-  if (exit.oom_killed) return "killed: the machine ran out of memory; give it a larger size";
-  if (exit.signal !== null) return `ended by signal ${exit.signal}${exit.requested ? " as asked" : ""}`;
-  if (exit.exit_code !== null) {
-    return `exited with code ${exit.exit_code}${exit.requested ? " as asked" : ""}`;
-  }
-  return `ended: ${exit.reason ?? "it is not known how"}`;
+  const { requested, restarting } = input;
+  const exit = exitOf(told, { requested, reason: reason === null ? null : String(reason) }, nowMs);
+  return restarting ? { ...exit, restarting } : exit;
 }

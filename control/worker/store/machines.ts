@@ -1,4 +1,5 @@
 /** The machines of this host: rows, and the one way to change their state. Each visible change is published with it. */
+import { z } from "zod";
 import { assert } from "../../contract/errors.ts";
 import { MachineExit, MachineSpec, MachineState, type MachineView } from "../../contract/machine.ts";
 import type { MachineRow } from "../../contract/rows.ts";
@@ -20,6 +21,10 @@ export interface Machine {
   readonly address4: string | null;
   readonly address6: string | null;
   readonly last_exit: MachineExit | null;
+  /** By the restart policy, since it was last started by request. */
+  readonly restarts: number;
+  /** When, oldest first; bounded (RESTART_TIMES_KEPT). */
+  readonly restarts_at_ms: readonly number[];
   readonly reason: string | null;
   readonly created_at_ms: number;
   readonly updated_at_ms: number;
@@ -30,10 +35,20 @@ export interface Machine {
 export type MachinePatch = Partial<
   Pick<
     Machine,
-    "desired" | "cordoned" | "address4" | "address6" | "last_exit" | "reason" | "started_at_ms" | "made"
+    | "desired"
+    | "cordoned"
+    | "address4"
+    | "address6"
+    | "last_exit"
+    | "restarts"
+    | "restarts_at_ms"
+    | "reason"
+    | "started_at_ms"
+    | "made"
   >
 >;
 
+const RestartTimes = z.array(z.number().int());
 type Row = Record<string, string | number | null>;
 
 function parse(row: Row): Machine {
@@ -47,6 +62,8 @@ function parse(row: Row): Machine {
     address4: row.address4 as string | null,
     address6: row.address6 as string | null,
     last_exit: row.last_exit === null ? null : MachineExit.parse(JSON.parse(String(row.last_exit))),
+    restarts: Number(row.restarts),
+    restarts_at_ms: RestartTimes.parse(JSON.parse(String(row.restarts_at_ms))),
     reason: row.reason as string | null,
     created_at_ms: Number(row.created_at_ms),
     updated_at_ms: Number(row.updated_at_ms),
@@ -123,13 +140,13 @@ export function patchMachine(store: Store, id: string, patch: MachinePatch): voi
 
 /** A destroyed machine's row stays for a while for those who wait for it; what it was told in confidence does not. */
 function scrub(spec: MachineSpec, state: MachineState): MachineSpec {
-  return state === "destroyed" ? { ...spec, env: {} } : spec;
+  return state === "destroyed" ? { ...spec, env: {}, files: [], processes: [] } : spec;
 }
 
 function save(store: Store, machine: Machine): void {
   store.db.query(
     `UPDATE machines SET spec = ?, state = ?, made = ?, desired = ?, cordoned = ?, address4 = ?, address6 = ?,
-       last_exit = ?, reason = ?, started_at_ms = ?, updated_at_ms = ? WHERE id = ?`,
+       last_exit = ?, restarts = ?, restarts_at_ms = ?, reason = ?, started_at_ms = ?, updated_at_ms = ? WHERE id = ?`,
   ).run(
     JSON.stringify(machine.spec),
     machine.state,
@@ -139,6 +156,8 @@ function save(store: Store, machine: Machine): void {
     machine.address4,
     machine.address6,
     machine.last_exit === null ? null : JSON.stringify(machine.last_exit),
+    machine.restarts,
+    JSON.stringify(machine.restarts_at_ms),
     machine.reason,
     machine.started_at_ms,
     store.now(),
@@ -185,6 +204,7 @@ export function viewOf(store: Store, machine: Machine): MachineView {
     cordoned: machine.cordoned,
     vmm: store.identity.vmm,
     last_exit: machine.last_exit,
+    restarts: machine.restarts,
     reason: machine.reason,
     created_at_ms: machine.created_at_ms,
     updated_at_ms: machine.updated_at_ms,

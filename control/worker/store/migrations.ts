@@ -78,4 +78,9 @@ export const MIGRATIONS: readonly string[] = [
     event TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  -- By the restart policy, since the machine was last started by request: how often, and when the last ones were (JSON).
+  ALTER TABLE machines ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE machines ADD COLUMN restarts_at_ms TEXT NOT NULL DEFAULT '[]';
+  `,
 ];

@@ -45,3 +45,24 @@ test("ociConfig() has a namespace of each kind and the stack's name on the cgrou
     .toEqual(["ipc", "mount", "network", "pid", "uts"]);
   expect(config.linux.cgroupsPath).toBe("/gw00abcd-0123456789abcd");
 });
+
+test("ociConfig() passes on what a machine asks for of its kernel", () => {
+  const runConfig = {
+    ...spec.runConfig,
+    shm_mb: 8,
+    swap_mb: 256,
+    sysctls: { "net.core.somaxconn": "1024" },
+    limits: { nofile: 4_096, rlimits: [{ name: "core" as const, soft: 0, hard: "unlimited" as const }] },
+  };
+  // deno-lint-ignore no-explicit-any -- as above
+  const asked = ociConfig({ ...spec, runConfig }, "/home/images/init", runcPaths(spec)) as any;
+  expect(asked.linux.resources.memory.swap).toBe((512 + 256) * 1_048_576);
+  expect(asked.linux.sysctl).toEqual({ "net.core.somaxconn": "1024" });
+  expect(asked.mounts.find(({ source }: { source: string }) => source === "shm").options).toContain(
+    "size=8192k",
+  );
+  expect(JSON.stringify(asked.process.rlimits)).toBe(
+    '[{"type":"RLIMIT_NOFILE","soft":4096,"hard":4096},' +
+      '{"type":"RLIMIT_CORE","soft":0,"hard":18446744073709551615}]',
+  );
+});

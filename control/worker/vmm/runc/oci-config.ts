@@ -4,6 +4,7 @@
  */
 import { CONTAINER_FOLDER, CONTROL_SOCKET, RUN_CONFIG_FILE } from "../../../contract/run-config.ts";
 import { dirname } from "node:path";
+import type { Rlimit } from "../../../contract/machine.ts";
 import type { VmSpec } from "../driver.ts";
 import type { RuncPaths } from "./runc-paths.ts";
 
@@ -51,6 +52,10 @@ const REFUSED_CALLS = [
   ],
 ];
 
+/** As Docker has it. */
+const SHM_MB_DEFAULT = 64;
+const RLIM_INFINITY = "18446744073709551615";
+
 const MASKED_PATHS = [
   ...["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug"],
   ...["/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"],
@@ -59,7 +64,8 @@ const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/pro
 
 export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): Record<string, unknown> {
   const { guest, runConfig } = spec;
-  const nofile = runConfig.limits.nofile;
+  const { nofile, rlimits = [] } = runConfig.limits;
+  const shmKb = (runConfig.shm_mb ?? SHM_MB_DEFAULT) * 1_024;
   return {
     ociVersion: "1.0.2",
     hostname: runConfig.hostname,
@@ -71,10 +77,7 @@ export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): R
       args: [`${INIT_FOLDER}/vm-init`],
       env: [`LD_LIBRARY_PATH=${INIT_FOLDER}/lib`],
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
-      rlimits: [
-        { type: "RLIMIT_NOFILE", soft: nofile, hard: nofile },
-        { type: "RLIMIT_CORE", soft: 0, hard: 0 },
-      ],
+      rlimits: ociRlimits(nofile, rlimits),
       // As in a VM: setuid programs of the image work.
       noNewPrivileges: false,
     },
@@ -89,7 +92,7 @@ export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): R
         "mode=0620",
         "gid=5",
       ]),
-      mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+      mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", `size=${shmKb}k`]),
       mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
       mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
       mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
@@ -105,7 +108,11 @@ export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): R
       ],
       resources: {
         devices: [{ allow: false, access: "rwm" }],
-        memory: { limit: guest.memory_mb * MIB, swap: guest.memory_mb * MIB },
+        // `swap` is both together.
+        memory: {
+          limit: guest.memory_mb * MIB,
+          swap: (guest.memory_mb + (runConfig.swap_mb ?? 0)) * MIB,
+        },
         cpu: { period: CPU_PERIOD_US, quota: guest.cpus * CPU_PERIOD_US },
         pids: { limit: PIDS_MAX },
       },
@@ -113,11 +120,36 @@ export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): R
         defaultAction: "SCMP_ACT_ALLOW",
         syscalls: [{ names: REFUSED_CALLS, action: "SCMP_ACT_ERRNO", errnoRet: 1 }],
       },
+      // runc refuses those that are not of a namespace of the container's own, and says which.
+      sysctl: runConfig.sysctls ?? {},
       rootfsPropagation: "private",
       maskedPaths: MASKED_PATHS,
       readonlyPaths: READONLY_PATHS,
     },
   };
+}
+
+/**
+ * What vm-init may give the app: it cannot raise a hard limit without CAP_SYS_RESOURCE. A core is written where one was
+ * asked for, as in a VM.
+ */
+function ociRlimits(nofile: number, rlimits: readonly Rlimit[]) {
+  const all = new Map<string, Rlimit>([
+    ["nofile", { name: "nofile", soft: nofile, hard: nofile }],
+    ["core", { name: "core", soft: 0, hard: 0 }],
+  ]);
+  for (const limit of rlimits) all.set(limit.name, limit);
+  return [...all.values()].map(({ name, soft, hard }) => ({
+    type: `RLIMIT_${name.toUpperCase()}`,
+    soft: ociLimit(soft),
+    hard: ociLimit(hard),
+  }));
+}
+
+/** JSON has the number, JavaScript has not. (Its types do not know rawJSON yet.) */
+function ociLimit(value: Rlimit["soft"]): unknown {
+  if (value !== "unlimited") return value;
+  return (JSON as typeof JSON & { rawJSON(text: string): unknown }).rawJSON(RLIM_INFINITY);
 }
 
 function mount(destination: string, type: string, source: string, options: string[]) {
