@@ -339,7 +339,7 @@ export async function guestOf(vm: Vm): Promise<GuestClient> {
 }
 
 /** Follows a guest's log. */
-class Lines {
+export class Lines {
   readonly seen: GuestLogLine[] = [];
   readonly #lines: AsyncIterator<GuestLogLine>;
 
