@@ -3,7 +3,7 @@
  * cold by a shell script, and beside one that a shell script resumes from a plain file; both asked directly. Guest,
  * drives, kernel and QEMU's arguments are the same for all three.
  */
-import { createWriteStream, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, createWriteStream, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -182,6 +182,7 @@ async function saveByHand({ qmpSocket, memoryFile, folder }: HandRun): Promise<v
   const server = createServer({ pauseOnConnect: true }, came.resolve);
   try {
     await new Promise<void>((resolve) => server.listen(path, resolve));
+    chmodSync(path, 0o666);
     await sendMemory(qmp, `unix:${path}`);
     await pipeline(await came.promise, createWriteStream(memoryFile));
     await migrated(qmp);
