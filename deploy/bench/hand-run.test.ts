@@ -25,6 +25,7 @@ const original: Original = {
   gateway: "172.20.16.6/31",
   address: "172.20.16.7",
   mac: "02:90:80:e6:f3:a1",
+  hostMac: "06:90:80:e6:f3:a1",
 };
 
 test("optionValue() undoes QEMU's doubled commas", () => {

@@ -30,6 +30,8 @@ export interface Original {
   readonly gateway: string;
   readonly address: string;
   readonly mac: string;
+  /** Of the host's side: a guest that is resumed still believes in the one that it knew. */
+  readonly hostMac: string;
 }
 
 export interface HandRun {
@@ -131,7 +133,7 @@ function script(original: Original, plan: HandRun, more: string): string {
 set -eu
 ip tuntap add dev ${tap} mode tap
 ip address add ${original.gateway} dev ${tap}
-ip link set dev ${tap} up
+ip link set dev ${tap} address ${original.hostMac} up
 # The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
 ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
 exec ${plan.argv.map(quoted).join(" ")} 3<>${layer} 4<${layer}${more}
