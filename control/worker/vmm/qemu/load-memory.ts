@@ -20,7 +20,15 @@ export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile)
       STALL_MS_MAX,
       () => socket.destroy(new Error(`QEMU took nothing in ${STALL_MS_MAX} ms`)),
     );
-    for await (const piece of memory.read()) await written(socket, piece);
+    // One piece waits behind the one that QEMU takes, so that the socket never runs dry.
+    let last: Promise<void> = Promise.resolve();
+    for await (const piece of memory.read()) {
+      const next = written(socket, piece);
+      next.catch(() => {}); // Met when it is waited for.
+      await last;
+      last = next;
+    }
+    await last;
     // Not ended: QEMU knows the end of its own stream.
     await migrated(qmp);
   } finally {
