@@ -12,6 +12,7 @@ import { edgeApp } from "./api/edge-app.ts";
 import { listen } from "./api/listen.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { loadSigningKey } from "../publish/signing-key-file.ts";
+import { correctClock } from "./greet.ts";
 import { type Host, machinesFolder, publisherKeyFile } from "./host.ts";
 import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
 import { openImageStore } from "./images/image-store.ts";
@@ -25,6 +26,7 @@ import { Engine } from "./operations/engine.ts";
 import type { Boundary } from "./operations/operation.ts";
 import { start } from "./operations/start.ts";
 import { stop } from "./operations/stop.ts";
+import { suspend } from "./operations/suspend.ts";
 import { Outbox } from "./outbox.ts";
 import { recover } from "./recover.ts";
 import { connectLogs, connectRedis } from "./redis.ts";
@@ -74,7 +76,7 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const host = await openHost();
   const engine = new Engine({
     store,
-    operations: [create(host), start(host), stop(host), destroy(host)],
+    operations: [create(host), start(host), suspend(host), stop(host), destroy(host)],
     bootsMax: Math.max(2, availableParallelism()),
     random: Math.random,
     onBoundary,
@@ -114,7 +116,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
     host,
     engine,
     requests,
-    followExit,
+    (machine, watcher) => {
+      followExit(machine, watcher);
+      if (driver.can.suspend === null) void correctClock(host, watcher);
+    },
     (machineId, reason) => void tellEnd(machineId, null, null, reason),
   );
   log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
@@ -171,10 +176,11 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
 
   /** After each operation: a machine that runs is followed to its end. */
   function followRun(machineId: string): void {
+    if (leaving.signal.aborted || findMachine(store, machineId)?.state !== "started") return;
     const watcher = host.watchers.find(machineId);
-    if (watcher !== null && findMachine(store, machineId)?.state === "started") {
-      followExit(machineId, watcher);
-    }
+    if (watcher !== null) followExit(machineId, watcher);
+    // Its VM was found gone when it was to be suspended.
+    else void requests.ended(machineId, null, "the VM was gone when it was to be suspended");
   }
 
   function followExit(machineId: string, watcher: Watcher): void {

@@ -11,6 +11,8 @@ import type {
   GuestLogLine,
   GuestStatus,
   RestartRequest,
+  ResumedAnswer,
+  ResumedRequest,
 } from "../contract/guest-api.ts";
 import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
 import type { Vm, VmExit } from "./vmm/driver.ts";
@@ -20,6 +22,9 @@ import { GuestClient } from "./vmm/guest-client.ts";
 export const STATUS_WAIT_MS = 10_000;
 /** After the VM's end its last words may still be on their way through the stream. */
 export const LAST_WORDS_WAIT_MS = 500;
+/** Of a conversation's first seconds, and how long a busy guest may take to answer. */
+const PROVED_AFTER_MS = [1_000, 4_000];
+const PROOF_WAIT_MS = 10_000;
 const RECONNECT: Backoff = { firstMs: 20, capMs: 2_000 };
 
 export interface WatcherOptions {
@@ -107,6 +112,9 @@ export class Watcher {
   listeners(): Promise<GuestListeners> {
     return Promise.resolve().then(() => this.#session().listeners());
   }
+  resumed(request: ResumedRequest): Promise<ResumedAnswer> {
+    return Promise.resolve().then(() => this.#session().resumed(request));
+  }
   acknowledgeExit(): Promise<void> {
     return Promise.resolve().then(() => this.#session().acknowledgeExit());
   }
@@ -164,6 +172,7 @@ export class Watcher {
     this.#hello.resolve(status);
     // An agent that has just come back does not know how often the process was run again.
     this.#run = Math.max(this.#run, status.run ?? 0);
+    void this.#prove(client);
     while (!client.isOver) {
       const nextRun = this.#nextRun.promise;
       const lines = this.#pump(client);
@@ -172,6 +181,25 @@ export class Watcher {
       if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal, run: this.#run }));
       if (!await lines) throw this.#gone();
       await Promise.race([nextRun, client.closed]);
+    }
+  }
+
+  /**
+   * A port may have lost a conversation that it began, and long polls would never tell: asked again a little later, and
+   * begun anew where no answer comes.
+   */
+  async #prove(client: GuestClient): Promise<void> {
+    const { signal } = this.#end;
+    for (const afterMs of PROVED_AFTER_MS) {
+      await pause(afterMs, signal);
+      if (signal.aborted || client.isOver) return;
+      try {
+        await client.status({ signal, timeoutMs: PROOF_WAIT_MS });
+      } catch (error) {
+        if (signal.aborted || client.isOver) return;
+        this.#options.onTrouble(error);
+        return client.close();
+      }
     }
   }
 

@@ -30,6 +30,8 @@ export interface Original {
   readonly gateway: string;
   readonly address: string;
   readonly mac: string;
+  /** Of the host's side: a guest that is resumed still believes in the one that it knew. */
+  readonly hostMac: string;
 }
 
 export interface HandRun {
@@ -42,6 +44,10 @@ export interface HandRun {
   readonly configFrom: string;
   readonly configFile: string;
   readonly controlSocket: string;
+  readonly qmpSocket: string;
+  /** Plain, as `cat` would write it. */
+  readonly memoryFile: string;
+  readonly resumeScriptFile: string;
 }
 
 export interface QemuProcess {
@@ -86,17 +92,20 @@ export function optionValue(argv: readonly string[], id: string, key: string): s
 export function planHandRun(original: Original, folder: string, tap: string): HandRun {
   const { argv } = original;
   const renamed = {
-    layerFrom: optionValue(argv, "id=layer", "file"),
+    layerFrom: optionValue(argv, "set=1", "opaque"),
     layerFile: join(folder, "layer.ext4"),
     configFrom: optionValue(argv, "id=config", "file"),
     configFile: join(folder, "run-config.img"),
     controlSocket: join(folder, "control.sock"),
+    qmpSocket: join(folder, "qmp.sock"),
+    memoryFile: join(folder, "memory"),
+    resumeScriptFile: join(folder, "resume.sh"),
   };
   const places = new Map([
     [renamed.layerFrom, renamed.layerFile],
     [renamed.configFrom, renamed.configFile],
     [optionValue(argv, "id=control", "path"), renamed.controlSocket],
-    [optionValue(argv, "id=qmp", "path"), join(folder, "qmp.sock")],
+    [optionValue(argv, "id=qmp", "path"), renamed.qmpSocket],
     [optionValue(argv, "id=console", "path"), join(folder, "console.log")],
     [`ifname=${original.link},`, `ifname=${tap},`],
   ]);
@@ -109,23 +118,36 @@ export function planHandRun(original: Original, folder: string, tap: string): Ha
 }
 
 export function scriptOf(original: Original, plan: HandRun): string {
+  return script(original, plan, "");
+}
+
+/** QEMU reads the memory from a file that the shell opened; what was saved from a guest that ran goes on by itself. */
+export function resumeScriptOf(original: Original, plan: HandRun): string {
+  return script(original, plan, ` -incoming fd:9 9<${quoted(plan.memoryFile)}`);
+}
+
+function script(original: Original, plan: HandRun, more: string): string {
   const { tap } = plan;
+  const layer = quoted(plan.layerFile);
   return `#!/bin/sh
 set -eu
 ip tuntap add dev ${tap} mode tap
 ip address add ${original.gateway} dev ${tap}
-ip link set dev ${tap} up
+ip link set dev ${tap} address ${original.hostMac} up
 # The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
 ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
-exec ${plan.argv.map(quoted).join(" ")}
+exec ${plan.argv.map(quoted).join(" ")} 3<>${layer} 4<${layer}${more}
 `;
 }
 
 export function prepareHandRun(original: Original, plan: HandRun): void {
-  mkdirSync(plan.folder, { recursive: true, mode: 0o700 });
+  mkdirSync(plan.folder, { recursive: true });
+  // QEMU's user saves its memory to a socket there.
+  chmodSync(plan.folder, 0o711);
   copyFileSync(plan.configFrom, plan.configFile);
   chmodSync(plan.configFile, 0o600);
   writeFileSync(plan.scriptFile, scriptOf(original, plan), { mode: 0o700 });
+  writeFileSync(plan.resumeScriptFile, resumeScriptOf(original, plan), { mode: 0o700 });
 }
 
 /** A fresh copy of the layer for each run, as the machine's own stands when it is stopped. */
@@ -139,10 +161,10 @@ export interface HandVm {
   end(): Promise<void>;
 }
 
-export function startByHand(plan: HandRun): HandVm {
+export function startByHand(plan: HandRun, scriptFile = plan.scriptFile): HandVm {
   const output = openSync(join(plan.folder, "qemu.log"), "w");
   // exec: the script's process becomes QEMU.
-  const child = Bun.spawn(["/bin/sh", plan.scriptFile], { stdio: ["ignore", output, output] });
+  const child = Bun.spawn(["/bin/sh", scriptFile], { stdio: ["ignore", output, output] });
   closeSync(output);
   return {
     async end() {

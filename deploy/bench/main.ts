@@ -8,6 +8,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   agent: () => import("./agent.ts"),
   "image-pull": () => import("./image-pull.ts"),
   init: () => import("./init.ts"),
+  "machine-resume": () => import("./machine-resume.ts"),
   "machine-start": () => import("./machine-start.ts"),
   relay: () => import("./relay.ts"),
   replica: () => import("./replica.ts"),

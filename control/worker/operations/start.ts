@@ -1,25 +1,23 @@
 /**
- * Attaches the machine's link, starts its VM and waits until the guest says that the user's process runs. A guest that
- * says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
+ * Attaches the machine's link, starts its VM and waits until the guest says that the user's process runs. A machine that
+ * was suspended goes on with its memory, and is started as soon as it does: its process has run all along. Where its memory
+ * cannot be taken up again it boots like any other. A guest that says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
  * and then); one that says which step failed is believed. A failed start leaves no VM and no link.
  */
 import { mkdir } from "node:fs/promises";
-import { GodwitError } from "../../contract/errors.ts";
+import { GodwitError, messageOf } from "../../contract/errors.ts";
 import type { GuestStatus } from "../../contract/guest-api.ts";
 import { within } from "../backoff.ts";
 import { type Host, machineRunFolder, remainsOf } from "../host.ts";
-import { HELLO_PATIENCE, isPatient } from "../patience.ts";
+import { correctClock, greetResumed, guestOf } from "../greet.ts";
+import { HELLO_PATIENCE } from "../patience.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, moveMachine } from "../store/machines.ts";
 import { bareAddress, linkRequestOf, vmSpecOf } from "../vm-spec.ts";
-import { cpuTimeMs } from "../vmm/process-stats.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 
-/** From the first word until the user's process runs; each guest step has its own shorter limits. */
-export const BOOT_WAIT_MS = 60_000;
 export const ATTEMPTS_MAX = 3;
-const PATIENCE_CHECK_MS = 500;
 
 export function start(host: Host): Operation {
   const { store, config } = host;
@@ -51,7 +49,8 @@ export function start(host: Host): Operation {
         undo: ({ machineId }) => endVm(host, machineId),
       },
     ],
-    done: ({ machineId }) => {
+    done: ({ machineId, memory }) => {
+      const isResumed = memory.resumed === true;
       const machine = getMachine(store, machineId);
       const request = linkRequestOf(host, machine);
       const link = request === null ? null : host.network.addressesOf(request);
@@ -61,7 +60,7 @@ export function start(host: Host): Operation {
         address4: link === null ? null : bareAddress(link.address4),
         address6: link === null ? null : bareAddress(link.address6),
       });
-      host.logs.system(machineId, "started");
+      host.logs.system(machineId, isResumed ? "resumed" : "started");
     },
     failed: ({ machineId }, error) => {
       const exit = {
@@ -97,9 +96,35 @@ async function boot(host: Host, context: StepContext): Promise<Watcher> {
   await mkdir(machineRunFolder(host.config, machineId), { recursive: true, mode: 0o700 });
   const adopted = await host.driver.adopt(remainsOf(host.config, machineId));
   if (adopted !== null) return host.watchers.open(adopted);
+  const resumed = await resume(host, context);
+  if (resumed !== null) return resumed;
+  // Of an earlier agent's try, whose VM is gone again: this one boots.
+  if (memory.resumed === true) context.remember({ resumed: false });
   const spec = vmSpecOf(host, getMachine(host.store, machineId), Number(memory.attempt ?? 0));
   host.logs.restart(machineId);
   return host.watchers.open(await host.driver.start(spec));
+}
+
+/** The VM of a machine that was suspended, where it was; null where there is nothing to go on from. */
+async function resume(host: Host, context: StepContext): Promise<Watcher | null> {
+  const { machineId } = context;
+  if (!host.driver.isSuspended(remainsOf(host.config, machineId))) return null;
+  const begun = performance.now();
+  try {
+    const vm = await host.driver.resume(vmSpecOf(host, getMachine(host.store, machineId), 0));
+    host.metrics.resumeSeconds.observe((performance.now() - begun) / 1_000);
+    host.metrics.resumes.inc({ outcome: "resumed" });
+    context.remember({ resumed: true });
+    return host.watchers.open(vm);
+  } catch (error) {
+    host.metrics.resumes.inc({ outcome: "booted" });
+    host.log.warn({ machine: machineId, err: error }, "cannot resume the machine; it boots anew");
+    host.logs.system(
+      machineId,
+      `its memory could not be taken up again, so it boots anew: ${messageOf(error)}`,
+    );
+    return null;
+  }
 }
 
 async function awaitGuest(host: Host, context: StepContext): Promise<void> {
@@ -107,10 +132,13 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
   for (;;) {
     const begun = performance.now();
     const watcher = await boot(host, context);
+    if (context.memory.resumed === true) return void greetResumed(host, watcher);
     const status = await guestOf(host, watcher, signal);
     if (signal.aborted) return;
     if (status !== null) {
       host.metrics.bootSeconds.observe((performance.now() - begun) / 1_000);
+      // One that an earlier agent resumed, and could not keep that it had.
+      void correctClock(host, watcher);
       return believe(machineId, status);
     }
     const attempt = Number(context.memory.attempt ?? 0) + 1;
@@ -124,22 +152,8 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
     await watcher.vm.kill();
     await host.driver.clean(remainsOf(host.config, machineId));
     host.watchers.close(machineId);
-    context.remember({ attempt });
+    context.remember({ attempt, resumed: false });
   }
-}
-
-/** How the boot ended, by the guest's own word; null where there was none in time or the VM is gone. */
-async function guestOf(host: Host, watcher: Watcher, signal: AbortSignal): Promise<GuestStatus | null> {
-  const patience = HELLO_PATIENCE[host.probe.acceleration];
-  const begun = performance.now();
-  let isHeard = false;
-  void watcher.hello.then(() => isHeard = true);
-  while (!isHeard && !signal.aborted) {
-    const waitedMs = performance.now() - begun;
-    if (!isPatient(patience, waitedMs, cpuTimeMs(watcher.vm.pid))) return null;
-    await within(watcher.hello, Math.max(PATIENCE_CHECK_MS, patience.waitMs - waitedMs), signal);
-  }
-  return await within(watcher.booted, BOOT_WAIT_MS, signal);
 }
 
 /** A process that has ended already was started none the less: its exit is told by the stop that follows. */

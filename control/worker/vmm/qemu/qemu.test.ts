@@ -1,8 +1,14 @@
 /** The contract suite on real QEMU, and what is QEMU's own: seven boots to the end, and two that are cut short. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { driverContract, guestOf } from "../driver.contract.ts";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Vm } from "../driver.ts";
+import { driverContract, guestOf, Lines } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
 import { argumentsOf } from "../host-process.ts";
+import { Qmp } from "../qmp.ts";
+import { uidOf } from "./qemu-arguments.ts";
+import { qemuPaths } from "./qemu-paths.ts";
 import { QemuDriver } from "./qemu-driver.ts";
 import { probeBoot } from "./qemu-probe.ts";
 
@@ -14,7 +20,15 @@ driverContract({
   make: (guest) => new QemuDriver(guest),
   record: "qemu.json",
   makeLink: async (name) => void await run(["ip", "tuntap", "add", "dev", name, "mode", "tap"]),
+  damage: (spec) => damageFile(qemuPaths(spec).saved),
 });
+
+/** Changes one bit in the middle. */
+function damageFile(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(file, bytes);
+}
 
 describe("QEMU", () => {
   let world: World;
@@ -69,6 +83,33 @@ describe("QEMU", () => {
     }
   }, TEST_MS_MAX);
 
+  test("QEMU runs as a user of its own that can do nothing, and holds the layer's rates", async () => {
+    const rates = { diskIops: 2_000, diskBytesPerS: 8_388_608, networkBytesPerS: null };
+    const spec = await world.spec(["serve"], { rates });
+    const vm = await driver.start(spec);
+    const status = readFileSync(`/proc/${vm.pid}/status`, "utf8");
+    const valueOf = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)?.[1];
+    const uid = String(uidOf(spec.machineId));
+    expect(valueOf("Uid")?.split("\t")).toEqual([uid, uid, uid, uid]);
+    expect(valueOf("Gid")?.split("\t")).toEqual([uid, uid, uid, uid]);
+    expect(valueOf("Groups")?.trim()).toBe(uid);
+    for (const set of ["CapPrm", "CapEff", "CapAmb"]) expect(valueOf(set)).toBe("0000000000000000");
+    expect(valueOf("NoNewPrivs")).toBe("1");
+    expect(valueOf("Seccomp")).toBe("2");
+    vm.detach();
+    const qmp = (await Qmp.connect(qemuPaths(spec).qmp, { onEvent: () => {}, timeoutMs: 10_000 }))!;
+    const drives = await qmp.execute("query-block") as {
+      device: string;
+      inserted: Record<string, unknown>;
+    }[];
+    const layer = drives.find((drive) => drive.device === "layer")?.inserted;
+    expect(layer).toMatchObject({ iops: 2_000, bps: 8_388_608 });
+    expect(drives.find((drive) => drive.device === "image")?.inserted).toMatchObject({ iops: 0, bps: 0 });
+    qmp.close();
+    await driver.clean(spec);
+    expect(await tracesOf(driver, spec)).toEqual([]);
+  }, TEST_MS_MAX);
+
   test("start() says which tap it cannot use", async () => {
     const spec = await world.spec(["serve"], { link: { name: "gwtest/none", mac: "02:00:00:00:00:01" } });
     const error = await driver.start(spec).then(() => null, (e) => e);
@@ -77,4 +118,65 @@ describe("QEMU", () => {
     await driver.clean(spec);
     expect(await tracesOf(driver, spec)).toEqual([]);
   });
+
+  test(
+    "a VM goes on with its memory after an agent that was killed while it suspended or resumed it",
+    async () => {
+      const spec = await world.spec(["count"]);
+      const paths = qemuPaths(spec);
+      const vm = await driver.start(spec);
+      let counted = 0;
+      const countsOn = async (running: Vm) => {
+        const guest = await guestOf(running);
+        await guest.status({ waitMs: BOOT_MS_MAX });
+        const lines = new Lines(guest);
+        await lines.until("counting");
+        await guest.signal("SIGHUP");
+        await lines.until(`count ${++counted}`);
+        guest.close();
+      };
+      await countsOn(vm);
+      vm.detach();
+
+      // Killed while the draft grows: the VM was paused, and what was saved of it so far is nothing.
+      await killedWhen(
+        "suspend",
+        () => existsSync(paths.savedDraft) && statSync(paths.savedDraft).size > 1_000_000,
+      );
+      expect(driver.isSuspended(spec)).toBe(false);
+      const first = (await driver.adopt(spec))!;
+      expect(first.pid).toBe(vm.pid);
+      await countsOn(first);
+      expect(existsSync(paths.moving) || existsSync(paths.key)).toBe(false);
+
+      // Killed while QEMU takes its memory: what is saved is still whole.
+      await first.suspend(new AbortController().signal);
+      await killedWhen("resume", () => existsSync(paths.memory));
+      const adopted = await driver.adopt(spec);
+      expect(adopted === null).toBe(driver.isSuspended(spec));
+      await countsOn(adopted ?? await driver.resume(spec));
+      await driver.clean(spec);
+      expect(await tracesOf(driver, spec)).toEqual([]);
+
+      async function killedWhen(what: string, isTime: () => boolean): Promise<void> {
+        const owner = Bun.spawn(
+          [process.execPath, join(import.meta.dir, "../driver-owner.fixture.ts"), "qemu", what],
+          {
+            stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
+            stdout: "ignore",
+            stderr: "inherit",
+          },
+        );
+        for (const begun = performance.now(); !isTime();) {
+          if (performance.now() - begun > BOOT_MS_MAX) {
+            throw new Error(`it never came to the middle of ${what}`);
+          }
+          await Bun.sleep(1);
+        }
+        owner.kill("SIGKILL");
+        await owner.exited;
+      }
+    },
+    TEST_MS_MAX,
+  );
 });
