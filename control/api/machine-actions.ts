@@ -16,7 +16,7 @@ const StopWish = z.object({
 });
 
 export type MachineAction =
-  | { readonly kind: "start" }
+  | { readonly kind: "start" | "suspend" }
   | { readonly kind: "stop"; readonly signal: string | null; readonly timeoutS: number | null }
   | { readonly kind: "destroy" };
 
@@ -45,7 +45,7 @@ async function perform(context: RequestContext, id: string, action: MachineActio
   const seen = (view: MachineView): SeenMachine => ({ line, view, hostStatus: "OK" });
   if (action.kind === "destroy") return await destroy(context, id);
   if (line.destroyedAt !== null) throw notFound("machine", id);
-  if (action.kind === "start") return seen(await client.act(id, "start"));
+  if (action.kind !== "stop") return seen(await client.act(id, action.kind));
   const wish = validate(StopWish, { signal: action.signal, timeout_s: action.timeoutS }, {
     code: "machine.stop_invalid",
     what: "stop request",

@@ -107,7 +107,7 @@ function addDeploy(program: Command): void {
 
 function addMachine(program: Command): void {
   const machine = program.command("machine").alias("machines").description(
-    "list, start, stop, destroy machines",
+    "list, start, suspend, stop, destroy machines",
   );
   const load = () => import("./commands/machine.ts");
   machine.command("list").alias("ls").action(async (_, command: Command) =>
@@ -119,6 +119,10 @@ function addMachine(program: Command): void {
   machine.command("start").argument("<id>").option("--no-wait", "return when it is accepted")
     .action(async (id: string, flags: { wait: boolean }, command: Command) =>
       await (await load()).startMachine(await sessionOf(command), id, flags.wait)
+    );
+  machine.command("suspend").argument("<id>").option("--no-wait", "return when it is accepted")
+    .action(async (id: string, flags: { wait: boolean }, command: Command) =>
+      await (await load()).suspendMachine(await sessionOf(command), id, flags.wait)
     );
   machine.command("stop").argument("<id>").option("--no-wait", "return when it is accepted")
     .option("--signal <name>", "instead of the image's").option("--timeout <seconds>", "until SIGKILL", whole)

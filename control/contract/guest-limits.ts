@@ -6,8 +6,16 @@
 export const RUN_CONFIG_SCHEMA = 1;
 export const RUN_CONFIG_BYTES_MAX = 1_048_576;
 
-/** Where each drive of a VM stands. Volumes follow, from `vde`. */
+/** Where each drive of a VM stands. Volumes follow, from `vde` (`volumeDrive`). */
 export const DRIVES = { init: "/dev/vda", image: "/dev/vdb", layer: "/dev/vdc", config: "/dev/vdd" } as const;
+
+const FIRST_VOLUME_LETTER = "e".charCodeAt(0);
+/** As many as letters are left. */
+export const VOLUMES_MAX = 22;
+/** The drive of volume number `index` of the run configuration. */
+export function volumeDrive(index: number): string {
+  return `/dev/vd${String.fromCharCode(FIRST_VOLUME_LETTER + index)}`;
+}
 
 /** Where things lie for a container (runc driver): files bind-mounted under one folder of the root. */
 export const CONTAINER_FOLDER = "/.godwit";
@@ -24,6 +32,10 @@ export const LOG_BUFFER_BYTES = 262_144;
 export const LOG_LINE_BYTES_MAX = 16_384;
 /** After the process's end vm-init waits this long for its worker to take the exit, then powers off anyway. */
 export const EXIT_ACK_WAIT_MS = 3_000;
+/** The longest wait before a restart that a worker may ask for. */
+export const RESTART_WAIT_MS_MAX = 300_000;
+/** Of `ResumedRequest.entropy`. */
+export const RESUME_ENTROPY_CHARS_MAX = 1_024;
 
 /** The console line by which a failed boot is found where the control channel never came up. */
 export const BOOT_FAILURE_MARK = "godwit-boot-failure:";

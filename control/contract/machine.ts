@@ -1,6 +1,6 @@
 /** What a machine is asked to be, and what it is. Shared by the API, the workers and, in part, the edges. */
 import { z } from "zod";
-import { AppName, Digest, Env, HostId, MachineId, Port, RegionCode, RowId } from "./names.ts";
+import { AppName, Digest, Env, EnvName, HostId, MachineId, Port, RegionCode, RowId } from "./names.ts";
 
 /** The states of the reference, section 2.1. Persistent, transient, terminal. */
 export const MachineState = z.enum([
@@ -130,8 +130,74 @@ export const Service = z.object({
 export type Service = z.infer<typeof Service>;
 export const Services = z.array(Service).max(20);
 
+const SignalName = z.string().regex(/^SIG[A-Z0-9+]{2,12}$/);
+
 /** Arguments of the user's process; null means what the image says. */
 export const Command = z.array(z.string().max(65_536)).min(1).max(1_024);
+
+/** Of a file or folder inside a machine. */
+export const GuestPath = z.string().min(2).max(4_096).regex(
+  /^\/[^\0]*[^\0/]$/,
+  "a path inside a machine is absolute, not / itself, and ends without /",
+).refine((path) => !path.split("/").includes(".."), "a path inside a machine has no ..");
+/** Permission bits, as a number: 0o644. */
+export const FileMode = z.number().int().min(0).max(0o7777).default(0o644);
+export const FILES_MAX = 64;
+export const FILE_CHARS_MAX = 262_144;
+/** The reference's `files[]`, section 2.3. */
+export const MachineFile = z.union([
+  /** Base64. */
+  z.object({ guest_path: GuestPath, raw_value: z.base64().max(FILE_CHARS_MAX), mode: FileMode }),
+  /** The secret's value is the base64 of the content. Until secrets come from elsewhere they are looked up in `env`. */
+  z.object({ guest_path: GuestPath, secret_name: EnvName, mode: FileMode }),
+]);
+export type MachineFile = z.infer<typeof MachineFile>;
+
+export const PROCESSES_MAX = 16;
+/** The reference's `processes[]`: the machine stops when one of them ends. */
+export const MachineProcess = z.object({
+  exec: Command.nullable().default(null),
+  entrypoint: Command.nullable().default(null),
+  cmd: Command.nullable().default(null),
+  env: Env.default({}),
+  user: z.string().max(256).nullable().default(null),
+});
+export type MachineProcess = z.infer<typeof MachineProcess>;
+
+export const SWAP_MB_MAX = 65_536;
+/** As sysctl(8) names them, `net.core.somaxconn`. */
+export const Sysctls = z.record(
+  z.string().max(256).regex(/^[a-z0-9_]+(?:[./][A-Za-z0-9_*-]+)+$/, "a sysctl's name is words and dots"),
+  z.string().max(1_024).regex(/^[^\0\n]*$/, "a sysctl's value is one line"),
+).refine((sysctls) => Object.keys(sysctls).length <= 64, "at most 64 sysctls");
+/**
+ * Those of setrlimit(2) that can be set for a moment by the one that starts the process. Address space, data and
+ * processor time cannot: vm-init itself would meet them.
+ */
+export const RLIMIT_NAMES = [
+  "core",
+  "fsize",
+  "memlock",
+  "msgqueue",
+  "nice",
+  "nofile",
+  "nproc",
+  "rtprio",
+  "sigpending",
+  "stack",
+] as const;
+const RlimitValue = z.union([z.number().int().min(0).max(Number.MAX_SAFE_INTEGER), z.literal("unlimited")]);
+export const Rlimit = z.object({ name: z.enum(RLIMIT_NAMES), soft: RlimitValue, hard: RlimitValue });
+export type Rlimit = z.infer<typeof Rlimit>;
+
+/** The reference, section 2.4. */
+export const RESTARTS_MAX_DEFAULT = 10;
+export const Restart = z.object({
+  policy: z.enum(["no", "always", "on-failure"]).default("on-failure"),
+  /** For `on-failure`: so many within five minutes, then the machine stays stopped. */
+  max_retries: z.number().int().min(0).max(1_000).default(RESTARTS_MAX_DEFAULT),
+});
+export type Restart = z.infer<typeof Restart>;
 
 export const STOP_TIMEOUT_S_DEFAULT = 5;
 export const STOP_TIMEOUT_S_MAX = 300;
@@ -153,9 +219,23 @@ export const MachineSpec = z.object({
   services: Services,
   stop: z.object({
     /** null: the image's StopSignal, else SIGINT as in the reference, section 2.2. */
-    signal: z.string().regex(/^SIG[A-Z0-9+]{2,12}$/).nullable().default(null),
+    signal: SignalName.nullable().default(null),
     timeout_s: z.number().int().min(0).max(STOP_TIMEOUT_S_MAX).default(STOP_TIMEOUT_S_DEFAULT),
   }).default({ signal: null, timeout_s: STOP_TIMEOUT_S_DEFAULT }),
+  restart: Restart.default({ policy: "on-failure", max_retries: RESTARTS_MAX_DEFAULT }),
+  /** None: one process, by `entrypoint` and `command`. */
+  processes: z.array(MachineProcess).max(PROCESSES_MAX).default([]),
+  files: z.array(MachineFile).max(FILES_MAX).default([]),
+  /** A swap file on the layer. */
+  swap_size_mb: z.number().int().min(1).max(SWAP_MB_MAX).nullable().default(null),
+  /** Of /dev/shm; null: half of the memory. */
+  shm_size_mb: z.number().int().min(1).max(MEMORY_MB_MAX).nullable().default(null),
+  sysctls: Sysctls.default({}),
+  rlimits: z.array(Rlimit).max(RLIMIT_NAMES.length).default([]),
+  /** How the user's process hears of a resume: a signal, or a program run as its user. */
+  resume_hook: z.union([z.object({ signal: SignalName }), z.object({ exec: Command })]).nullable().default(
+    null,
+  ),
   /** Size of the machine's own writable layer; sparse. */
   layer_mb: z.number().int().min(64).max(1_048_576).default(8_192),
   /** Names an offer that this machine takes up (`OfferAnswer.id`). */
@@ -172,6 +252,8 @@ export const MachineExit = z.object({
   oom_killed: z.boolean(),
   /** True where Godwit asked for the end (stop, destroy). */
   requested: z.boolean(),
+  /** The restart policy has the process run again. */
+  restarting: z.boolean().optional(),
   /** A step of the boot failed, or the VMM did: which, on what, why. */
   reason: z.string().max(2_048).nullable(),
   at_ms: z.number().int(),
@@ -196,6 +278,8 @@ export const MachineView = z.object({
   cordoned: z.boolean(),
   vmm: z.enum(["qemu", "runc", "firecracker"]),
   last_exit: MachineExit.nullable(),
+  /** How often the restart policy had the process run again since the machine was last started by request. */
+  restarts: z.number().int().min(0).optional(),
   /** Why the state is `failed`, or why the last operation did not reach its goal. */
   reason: z.string().nullable(),
   created_at_ms: z.number().int(),

@@ -12,6 +12,8 @@
  *   GET    /v1/machines/ID                 MachineView
  *   POST   /v1/machines/ID/start           MachineView; accepted, state `starting` or beyond
  *   POST   /v1/machines/ID/stop            StopBody → MachineView; accepted
+ *   POST   /v1/machines/ID/suspend         MachineView; accepted, state `suspending` or beyond; a start goes on where it was.
+ *                                          409 `vmm.unsupported` where the host runs no VMs
  *   POST   /v1/machines/ID/cordon|uncordon MachineView
  *   DELETE /v1/machines/ID                 MachineView (state `destroying` or `destroyed`); works in every state
  *   GET    /v1/machines/ID/wait?state=STATE[&state=…]&timeout_s=N

@@ -7,7 +7,8 @@
  *   POST /v1/machines/ID/start?spare=true  the same, but one that was stopped on request less than RECENTLY_STOPPED_MS ago
  *                                          stays so: 409 `machine.recently_stopped`. For an edge whose other machines
  *                                          can serve: what was just stopped is not started again for a passing peak
- *   POST /v1/machines/ID/stop              EdgeMachine; accepted
+ *   POST /v1/machines/ID/stop              EdgeMachine; accepted. The machine is suspended where its services say so
+ *                                          (`auto_stop_machines`) and the host can, else stopped
  *
  * All are idempotent. Failures are `{"error": WireError}` as in the worker API, and `machine.autostart_off`,
  * `machine.autostop_off` (409) where no service of the machine allows it.

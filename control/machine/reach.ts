@@ -9,6 +9,7 @@ const TOLD: readonly Told[] = [
   "stopped",
   "stop_failed",
   "suspended",
+  "suspend_failed",
   "destroyed",
 ];
 

@@ -7,6 +7,7 @@ const NOW_MS = 10_000_000;
 const at = (agoMs: number, state: MachineState = "stopped", change: Partial<MachineExit> = {}) =>
   recentlyStopped({
     state,
+    updated_at_ms: NOW_MS - agoMs,
     last_exit: {
       exit_code: 0,
       signal: null,
@@ -23,13 +24,14 @@ test("recentlyStopped() holds for five minutes after a stop that somebody asked 
   expect(at(RECENTLY_STOPPED_MS - 1)).toBe(true);
   expect(at(RECENTLY_STOPPED_MS)).toBe(false);
   expect(at(0, "suspended")).toBe(true);
+  expect(at(RECENTLY_STOPPED_MS, "suspended")).toBe(false);
   expect(at(0, "stopping")).toBe(true);
 });
 
 test("recentlyStopped() does not hold for a machine that ended by itself, failed, runs, or never ran", () => {
   expect(at(0, "stopped", { requested: false })).toBe(false);
   for (const state of ["failed", "created", "starting", "started"] as const) expect(at(0, state)).toBe(false);
-  expect(recentlyStopped({ state: "stopped", last_exit: null }, NOW_MS)).toBe(false);
+  expect(recentlyStopped({ state: "stopped", last_exit: null, updated_at_ms: NOW_MS }, NOW_MS)).toBe(false);
 });
 
 test("recentlyStopped() takes a guest's clock that is far ahead for no answer", () => {

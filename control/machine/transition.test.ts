@@ -5,7 +5,16 @@ import { refusal } from "./refusal.ts";
 import { holdsMemory, type MachineEvent, transition } from "./transition.ts";
 
 const ASKED = ["start", "stop", "suspend", "destroy"] as const;
-const TOLD = ["booted", "boot_failed", "exited", "stopped", "stop_failed", "suspended", "destroyed"] as const;
+const TOLD = [
+  "booted",
+  "boot_failed",
+  "exited",
+  "stopped",
+  "stop_failed",
+  "suspended",
+  "suspend_failed",
+  "destroyed",
+] as const;
 const anyEvent = fc.constantFrom<MachineEvent[]>(...ASKED, ...TOLD);
 const anyState = fc.constantFrom<MachineState[]>(...MachineState.options);
 
@@ -78,11 +87,25 @@ describe("transition()", () => {
     }));
   });
 
-  test("reaches started through starting alone", () => {
+  test("puts a machine to sleep and wakes it, also while it falls asleep", () => {
+    expect(run("started", ["suspend", "suspended", "start", "booted"])).toEqual([
+      "started",
+      "suspending",
+      "suspended",
+      "starting",
+      "started",
+    ]);
+    expect(run("started", ["suspend", "start", "booted"]).at(-1)).toBe("started");
+    expect(transition("starting", "suspended")).toEqual({ kind: "stay" });
+    expect(run("started", ["suspend", "suspend_failed"]).at(-1)).toBe("started");
+    expect(run("started", ["suspend", "suspended", "stop", "stopped"]).at(-1)).toBe("stopped");
+  });
+
+  test("reaches started through starting alone, or where it could not fall asleep", () => {
     fc.assert(fc.property(anyState, fc.array(anyEvent, { maxLength: 40 }), (from, events) => {
       const path = run(from, events);
       for (let at = 1; at < path.length; at++) {
-        if (path[at] === "started") expect(path[at - 1]).toBe("starting");
+        if (path[at] === "started") expect(["starting", "suspending"]).toContain(path[at - 1]!);
       }
     }));
   });

@@ -9,7 +9,8 @@ import type { MachineState } from "../contract/machine.ts";
 
 /** What a caller may ask for. */
 export type Asked = "start" | "stop" | "suspend" | "destroy";
-/** What the worker has seen. `exited`: the VM ended unasked; `stopped`: nothing of the VM is left on the host. */
+/** What the worker has seen. `exited`: the VM ended unasked; `stopped`: nothing of the VM is left on the host;
+ * `suspend_failed`: it runs on. */
 export type Told =
   | "booted"
   | "boot_failed"
@@ -17,6 +18,7 @@ export type Told =
   | "stopped"
   | "stop_failed"
   | "suspended"
+  | "suspend_failed"
   | "destroyed";
 export type MachineEvent = Asked | Told;
 
@@ -66,12 +68,14 @@ const TABLE: { readonly [S in MachineState]: Row } = {
   },
   stopped: { start: to("starting"), stop: stay, suspend: notStarted, destroy: to("destroying") },
   suspending: {
-    start: busy,
+    // Calls the suspending off, or takes up again what it has just saved.
+    start: to("starting"),
     stop: to("stopping"),
     suspend: stay,
     destroy: to("destroying"),
     exited: to("stopping"),
     suspended: to("suspended"),
+    suspend_failed: to("started"),
   },
   suspended: { start: to("starting"), stop: to("stopping"), suspend: stay, destroy: to("destroying") },
   failed: { start: to("starting"), stop: stay, suspend: notStarted, destroy: to("destroying") },

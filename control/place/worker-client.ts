@@ -74,7 +74,11 @@ export class WorkerClient {
     return (await this.#call("GET", `/v1/machines?app_id=${appId}`, null, MachineList, options)).machines;
   }
 
-  act(id: string, action: "start" | "cordon" | "uncordon", options?: CallOptions): Promise<MachineView> {
+  act(
+    id: string,
+    action: "start" | "suspend" | "cordon" | "uncordon",
+    options?: CallOptions,
+  ): Promise<MachineView> {
     return this.#call("POST", `/v1/machines/${id}/${action}`, {}, MachineView, options);
   }
 

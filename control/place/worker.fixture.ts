@@ -196,6 +196,8 @@ export class FixtureWorker {
     switch (`${method} ${verb}`) {
       case "GET ":
         return Response.json(machine.view);
+      case "POST suspend":
+        return Response.json(this.set(machine, { state: "suspended" }));
       case "DELETE ":
         return Response.json(this.set(machine, { state: "destroyed" }));
       case "POST cordon":

@@ -94,7 +94,7 @@ describe("destroyMachine", () => {
   });
 });
 
-describe("stopMachine, startMachine", () => {
+describe("suspendMachine, stopMachine, startMachine", () => {
   test("stop and start a machine once per key", async () => {
     await control.api.createApp("paused");
     await control.deployed("paused", "test/app:1");
@@ -111,6 +111,11 @@ describe("stopMachine, startMachine", () => {
     expect((await control.api.ask(`{ app(name: "paused") { status } }`)).app.status).toBe("SUSPENDED");
     const started = await control.api.ask(start, { input: { machineId } });
     expect(started.startMachine.machine.state).toBe("STARTED");
+    const suspend =
+      `mutation ($input: MachineActionInput!) { suspendMachine(input: $input) { machine { state } } }`;
+    const slept = await control.api.ask(suspend, { input: { machineId } });
+    expect(slept.suspendMachine.machine.state).toBe("SUSPENDED");
+    await control.api.ask(start, { input: { machineId } });
     // The key has done its work: asked again, it does not stop the machine a second time.
     const again = await control.api.ask(stop, { input: { machineId, idempotencyKey: "stop-1" } });
     expect(again.stopMachine.machine.state).toBe("STARTED");

@@ -23,6 +23,7 @@ import { Engine } from "./operations/engine.ts";
 import type { Boundary } from "./operations/operation.ts";
 import { start } from "./operations/start.ts";
 import { stop } from "./operations/stop.ts";
+import { suspend } from "./operations/suspend.ts";
 import { Outbox } from "./outbox.ts";
 import { recover } from "./recover.ts";
 import { connectRedis } from "./redis.ts";
@@ -69,7 +70,7 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const host = await openHost();
   const engine = new Engine({
     store,
-    operations: [create(host), start(host), stop(host), destroy(host)],
+    operations: [create(host), start(host), suspend(host), stop(host), destroy(host)],
     bootsMax: Math.max(2, availableParallelism()),
     random: Math.random,
     onBoundary,
@@ -153,10 +154,11 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
 
   /** After each operation: a machine that runs is followed to its end. */
   function followRun(machineId: string): void {
+    if (leaving.signal.aborted || findMachine(store, machineId)?.state !== "started") return;
     const watcher = host.watchers.find(machineId);
-    if (watcher !== null && findMachine(store, machineId)?.state === "started") {
-      followExit(machineId, watcher);
-    }
+    if (watcher !== null) followExit(machineId, watcher);
+    // Its VM was found gone when it was to be suspended.
+    else void requests.ended(machineId, null, "the VM was gone when it was to be suspended");
   }
 
   function followExit(machineId: string, watcher: Watcher): void {

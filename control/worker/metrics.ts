@@ -21,6 +21,25 @@ export class Metrics {
     buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 3, 5, 8, 13, 25, 60],
     registers: [this.registry],
   });
+  readonly suspendSeconds = new Histogram({
+    name: "godwit_worker_suspend_seconds",
+    help: "From the call until a machine's memory is on disk and its VM is gone",
+    buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60],
+    registers: [this.registry],
+  });
+  readonly resumeSeconds = new Histogram({
+    name: "godwit_worker_resume_seconds",
+    help: "From the start of the VMM until a resumed guest answered",
+    buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60],
+    registers: [this.registry],
+  });
+  readonly resumes = new Counter({
+    name: "godwit_worker_resumes_total",
+    help:
+      "Starts of suspended machines by outcome: resumed, or booted anew because their memory could not be taken up",
+    labelNames: ["outcome"],
+    registers: [this.registry],
+  });
   readonly silentBoots = new Counter({
     name: "godwit_worker_silent_boots_total",
     help: "Boots that were given up and tried again because the guest said nothing within its bound",

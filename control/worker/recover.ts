@@ -1,7 +1,7 @@
 /**
  * What an agent does first: find out what became of the machines while no agent was there. VMs that run are adopted;
  * operations that were under way go on; machines that ran before the host restarted, or before the stack was shut down,
- * are started again; one whose VM is just gone is stopped, with that reason.
+ * are started again; one whose VM is just gone, or whose saved memory is, is stopped, with that reason.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -54,6 +54,11 @@ export async function recover(
       void requests.ended(machine.id, null, found, hasRestarted);
     }),
   );
+  for (const { id, state } of idle) {
+    if (state !== "suspended" || host.driver.isSuspended(remainsOf(host.config, id))) continue;
+    recovery.lost.push(id);
+    requests.memoryLost(id, "its saved memory was lost when the host restarted, or its stack was taken down");
+  }
   rememberBeingHere(host);
   for (const { id, desired, state } of listMachines(store)) {
     if (desired === "started" && state !== "started") {

@@ -24,6 +24,7 @@ import {
   patchMachine,
   viewOf,
 } from "./store/machines.ts";
+import { unsupported } from "./vmm/unsupported.ts";
 
 export class Requests {
   readonly #host: Host;
@@ -107,6 +108,32 @@ export class Requests {
       return moved;
     });
     return this.view(machineId);
+  }
+
+  /** Whether machines here can be suspended; else they are stopped by whoever wants them to rest. */
+  get canSuspend(): boolean {
+    return this.#host.driver.can.suspend === null;
+  }
+
+  suspend(machineId: string): MachineView {
+    const { store, driver } = this.#host;
+    const machine = this.#find(machineId);
+    const obstacle = driver.can.suspend;
+    if (obstacle !== null) throw unsupported("suspend", machineId, obstacle);
+    this.#submit(
+      machine,
+      "suspend",
+      null,
+      () => moveMachine(store, machineId, "suspend", { desired: "stopped" }),
+    );
+    return this.view(machineId);
+  }
+
+  /** What a suspended machine saved cannot be taken up any more: from now on it is stopped. */
+  memoryLost(machineId: string, reason: string): void {
+    const { store } = this.#host;
+    const input: StopInput = { requested: false, signal: null, timeout_s: null, exit: null, reason };
+    void this.#engine.submit(machineId, "stop", input, () => moveMachine(store, machineId, "stop"));
   }
 
   /** The machine's process, or its VM, has ended unasked. */
@@ -226,7 +253,7 @@ export class Requests {
     return { stopped: live.length - left.length, left };
   }
 
-  #submit(machine: Machine, kind: "start" | "stop", input: unknown, admit: () => boolean): void {
+  #submit(machine: Machine, kind: "start" | "suspend" | "stop", input: unknown, admit: () => boolean): void {
     // Nobody waits for the outcome: it shows in the machine's state and reason.
     void this.#engine.submit(machine.id, kind, input, admit);
   }

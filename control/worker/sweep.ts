@@ -9,10 +9,13 @@ import type { MachineState } from "../contract/machine.ts";
 import { type Host, machineFolder, machineRunFolder, machinesFolder, remainsOf } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import { listLinks } from "./store/links.ts";
-import { findMachine } from "./store/machines.ts";
+import { findMachine, listMachines } from "./store/machines.ts";
 
 /** States in which a machine has neither a VM nor a link on the host. */
 const AT_REST: ReadonlySet<MachineState> = new Set(["created", "stopped", "suspended", "failed"]);
+
+/** States in which no memory is kept. A start that failed before it took its memory up leaves it for the next one. */
+const NOTHING_SAVED: ReadonlySet<MachineState> = new Set(["created", "stopped"]);
 
 export interface Found {
   /** Machine ids of which the driver finds anything. */
@@ -88,6 +91,14 @@ export async function sweep(host: Host, engine: Engine): Promise<Orphans> {
       if (orphansOf({ vms: [], links: [index], folders: [] }, known).links.length === 0) return;
       await host.network.detach(index);
       removed.links.push(index);
+    });
+  }
+  for (const { id, state } of listMachines(store)) {
+    if (!NOTHING_SAVED.has(state) || !host.driver.isSuspended(remainsOf(config, id))) continue;
+    await remove(`saved memory of machine ${id}`, id, async () => {
+      if (NOTHING_SAVED.has(findMachine(store, id)?.state ?? "destroyed")) {
+        await host.driver.forget(remainsOf(config, id));
+      }
     });
   }
   for (const what of ["vms", "links", "folders"] as const) {

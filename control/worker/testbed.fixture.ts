@@ -1,5 +1,5 @@
 /**
- * A host for tests: a real agent process with the real runc driver, network, image store and Redis, in folders and under
+ * A host for tests: a real agent process with a real driver (runc unless its configuration says qemu), network, image store and Redis, in folders and under
  * kernel names of its own. `remains` says what of it is left on this machine.
  */
 import { Database } from "bun:sqlite";
@@ -19,7 +19,10 @@ import { WorkerConfig } from "../contract/process-config.ts";
 import { writeImage } from "./images/oci-layout.fixture.ts";
 import { remainsOf } from "./host.ts";
 import { Network } from "./network/network.ts";
+import type { VmmDriver } from "./vmm/driver.ts";
 import { readLiveRecord } from "./vmm/process-record.ts";
+import { QemuDriver } from "./vmm/qemu/qemu-driver.ts";
+import { qemuPaths } from "./vmm/qemu/qemu-paths.ts";
 import { RuncDriver } from "./vmm/runc/runc-driver.ts";
 import { runcPaths } from "./vmm/runc/runc-paths.ts";
 
@@ -252,7 +255,7 @@ export class TestWorker {
     }
     const mounts = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
     found.push(...mounts.filter((line) => line.includes(machineId)));
-    if ((await new RuncDriver(this.config.guest).list(prefix)).includes(machineId)) found.push("a container");
+    if ((await this.#driver().list(prefix)).includes(machineId)) found.push("a VM");
     for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
       if (commandOf(pid).includes(machineId)) found.push(`process ${pid}: ${commandOf(pid)}`);
     }
@@ -261,14 +264,15 @@ export class TestWorker {
 
   /** The VM's process as the driver recorded it, null where it does not live. */
   processOf(machineId: string): { pid: number; start_time: string } | null {
-    const { record } = runcPaths(remainsOf(this.config, machineId));
+    const remains = remainsOf(this.config, machineId);
+    const { record } = this.config.vmm === "qemu" ? qemuPaths(remains) : runcPaths(remains);
     const found = readLiveRecord(record);
     return found === null ? null : { pid: found.pid, start_time: found.start_time };
   }
 
   /** Ends the VM behind the agent's back. */
   async endVm(machineId: string): Promise<void> {
-    await new RuncDriver(this.config.guest).clean(remainsOf(this.config, machineId));
+    await this.#driver().clean(remainsOf(this.config, machineId));
   }
 
   /** The worker's database, while no agent has it. */
@@ -287,12 +291,16 @@ export class TestWorker {
 
   async remove(): Promise<void> {
     await this.kill();
-    const driver = new RuncDriver(this.config.guest);
+    const driver = this.#driver();
     for (const machineId of await driver.list(this.config.prefix)) {
       await driver.clean(remainsOf(this.config, machineId));
     }
     await this.#network().removeAll();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #driver(): VmmDriver {
+    return this.config.vmm === "qemu" ? new QemuDriver(this.config.guest) : new RuncDriver(this.config.guest);
   }
 
   #network(): Network {

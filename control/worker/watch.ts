@@ -5,7 +5,14 @@
  * VM ended without telling.
  */
 import { GodwitError } from "../contract/errors.ts";
-import type { GuestExit, GuestListeners, GuestLogLine, GuestStatus } from "../contract/guest-api.ts";
+import type {
+  GuestExit,
+  GuestListeners,
+  GuestLogLine,
+  GuestStatus,
+  ResumedAnswer,
+  ResumedRequest,
+} from "../contract/guest-api.ts";
 import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
 import type { Vm, VmExit } from "./vmm/driver.ts";
 import { GuestClient } from "./vmm/guest-client.ts";
@@ -76,6 +83,9 @@ export class Watcher {
   }
   listeners(): Promise<GuestListeners> {
     return Promise.resolve().then(() => this.#session().listeners());
+  }
+  resumed(request: ResumedRequest): Promise<ResumedAnswer> {
+    return Promise.resolve().then(() => this.#session().resumed(request));
   }
   acknowledgeExit(): Promise<void> {
     return Promise.resolve().then(() => this.#session().acknowledgeExit());

@@ -50,6 +50,11 @@ export class LogRing {
     this.#ring();
   }
 
+  /** More lines come after all: the process runs again. */
+  reopen(): void {
+    this.#closed = false;
+  }
+
   /** Lines from `seq` on, at most `count`; a `lost` line first where older ones are gone. */
   from(seq: number, count: number): GuestLogLine[] {
     const oldest = this.#next - (this.#lines.length - this.#first);

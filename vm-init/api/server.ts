@@ -18,6 +18,10 @@ export interface Parts {
   readonly life: Life;
   readonly log: LogRing;
   readonly stopper: Stopper;
+  /** `POST /v1/restart`, its body not yet looked at: whether it is so, or will be. */
+  readonly restart: (body: Record<string, unknown>) => boolean;
+  /** `POST /v1/resumed`, likewise. */
+  readonly resumed: (body: Record<string, unknown>) => unknown;
 }
 
 type Stream = http2.ServerHttp2Stream;
@@ -28,7 +32,7 @@ export class ControlServer {
   readonly #server = http2.createServer();
   readonly #routes: Record<string, Handler>;
 
-  constructor({ life, log, stopper }: Parts) {
+  constructor({ life, log, stopper, restart, resumed }: Parts) {
     this.#routes = {
       "GET /v1/status": async (stream, query) => {
         await life.settled(Math.min(numberOf(query, "wait_ms"), WAIT_MS_MAX));
@@ -36,8 +40,8 @@ export class ControlServer {
         if (status.failure !== null) stream.on("close", () => life.acknowledge());
         answer(stream, 200, status);
       },
-      "GET /v1/exit": async (stream) => {
-        const exit = await life.exited;
+      "GET /v1/exit": async (stream, query) => {
+        const exit = await life.exited(numberOf(query, "run"));
         answer(stream, 200, exit);
       },
       "POST /v1/stop": async (stream) => {
@@ -56,6 +60,8 @@ export class ControlServer {
       },
       "GET /v1/logs": (stream, query) => sendLog(stream, log, numberOf(query, "from")),
       "GET /v1/listeners": (stream) => answer(stream, 200, listListeners()),
+      "POST /v1/restart": async (stream) => answer(stream, restart(await bodyOf(stream)) ? 202 : 409),
+      "POST /v1/resumed": async (stream) => answer(stream, 200, resumed(await bodyOf(stream))),
       "POST /v1/exit-ack": (stream) => {
         stream.on("close", () => life.acknowledge());
         answer(stream, 204);

@@ -12,6 +12,7 @@ export function statusOf(life: Life): GuestStatus {
     schema: GUEST_API_SCHEMA,
     phase: life.phase,
     pid: life.pid,
+    run: life.run,
     steps: [...life.steps],
     failure: life.failure,
     exit: life.exit,

@@ -55,7 +55,50 @@ test("Life takes an acknowledgement only of an end", async () => {
   await one.step("supervise", () => {});
   expect(acknowledged).toBe(false);
   one.ended(EXIT);
-  expect(await one.exited).toEqual(EXIT);
+  expect(await one.exited(0)).toEqual({ ...EXIT, run: 0 });
   one.acknowledge();
   await waiting;
+});
+
+test("Life runs again where it is asked to, and counts", async () => {
+  const one = life();
+  one.running(7);
+  expect(one.restart(0, 5)).toBe(false);
+  one.ended(EXIT);
+  expect(one.restart(0, 5)).toBe(true);
+  expect([one.phase, one.run, one.pid]).toEqual(["restarting", 1, null]);
+  expect(await one.verdict(60_000)).toBe(5);
+  // The answer may have been lost: the same wish again changes nothing.
+  expect(one.restart(0, 9_000)).toBe(true);
+  expect(await one.exited(0)).toEqual({ ...EXIT, run: 0 });
+  expect(await one.isToRunAfter(0)).toBe(true);
+  one.running(8);
+  one.ended({ ...EXIT, exit_code: 3 });
+  expect(await one.exited(1)).toEqual({ ...EXIT, exit_code: 3, run: 1 });
+});
+
+test("Life refuses a restart once its end was acknowledged, or nobody said anything in time", async () => {
+  const told = life();
+  told.running(7);
+  told.ended(EXIT);
+  told.acknowledge();
+  expect(told.restart(0, 5)).toBe(false);
+  expect(await told.verdict(60_000)).toBeNull();
+  const untold = life();
+  untold.running(7);
+  untold.ended(EXIT);
+  expect(await untold.verdict(1)).toBeNull();
+  expect(untold.restart(0, 5)).toBe(false);
+});
+
+test("Life leaves a restart that waits when it is stopped", async () => {
+  const one = life();
+  one.running(7);
+  one.ended(EXIT);
+  one.restart(0, 60_000);
+  const waits = one.isToRunAfter(60_000);
+  one.stopping();
+  expect(await waits).toBe(false);
+  one.ended(EXIT);
+  expect(await one.exited(1)).toEqual({ ...EXIT, run: 1 });
 });

@@ -25,10 +25,17 @@ export class Life {
   readonly steps: GuestStatus["steps"] = [];
   failure: GuestStatus["failure"] = null;
   exit: GuestExit | null = null;
+  /** Restarts of the user's process so far. */
+  run = 0;
   readonly #now: () => number;
   readonly #settled = Promise.withResolvers<void>();
-  readonly #exited = Promise.withResolvers<GuestExit>();
   readonly #acknowledged = Promise.withResolvers<void>();
+  /** Of the present run. */
+  #exited = Promise.withResolvers<GuestExit>();
+  #restart = Promise.withResolvers<void>();
+  #restartAfterMs: number | null = null;
+  #isAcknowledged = false;
+  #stopAsked = Promise.withResolvers<void>();
   /** The step that runs now: what fails, fails in it. */
   #step: BootStep = "run-config";
 
@@ -42,8 +49,15 @@ export class Life {
     const start = this.#now();
     const result = await run();
     const skipped = result instanceof Skipped ? result.reason : null;
-    this.steps.push({ step: name, ms: Math.round((this.#now() - start) * 10) / 10, skipped });
+    this.#keep({ step: name, ms: Math.round((this.#now() - start) * 10) / 10, skipped });
     return (skipped === null ? result : undefined) as Exclude<T, Skipped>;
+  }
+
+  /** A step that is done again (a restart's) takes the place of its first time. */
+  #keep(done: GuestStatus["steps"][number]): void {
+    const at = this.steps.findIndex(({ step }) => step === done.step);
+    if (at === -1) this.steps.push(done);
+    else this.steps[at] = done;
   }
 
   running(pid: number): void {
@@ -53,12 +67,49 @@ export class Life {
 
   stopping(): void {
     if (this.phase === "running") this.#move("stopping");
+    this.#stopAsked.resolve();
   }
 
-  ended(exit: GuestExit): void {
-    this.exit = exit;
+  /** How the present run ended. */
+  ended(exit: Omit<GuestExit, "run">): void {
+    this.exit = { ...exit, run: this.run };
     this.#move("exited");
-    this.#exited.resolve(exit);
+    this.#exited.resolve(this.exit);
+  }
+
+  /**
+   * The worker wants the process to run again after run `run`, in `afterMs`. True also where it was asked before; false
+   * where that run still goes on, or the machine is about to power off.
+   */
+  restart(run: number, afterMs: number): boolean {
+    if (this.phase !== "failed" && run < this.run) return true;
+    if (this.phase !== "exited" || run !== this.run || this.#isAcknowledged) return false;
+    this.run++;
+    this.pid = null;
+    this.#exited = Promise.withResolvers();
+    this.#stopAsked = Promise.withResolvers();
+    this.#restartAfterMs = afterMs;
+    this.#move("restarting");
+    this.#restart.resolve();
+    return true;
+  }
+
+  /** What is to follow an end: the wait before the next run, or null for the power off (asked for, or after `waitMs`). */
+  async verdict(waitMs: number): Promise<number | null> {
+    await within(waitMs, Promise.race([this.#acknowledged.promise, this.#restart.promise]));
+    const afterMs = this.#restartAfterMs;
+    this.#restartAfterMs = null;
+    this.#restart = Promise.withResolvers();
+    // Whoever asks for a restart from now on is too late.
+    if (afterMs === null) this.acknowledge();
+    return afterMs;
+  }
+
+  /** Waits `ms` for the next run; false where a stop was asked for meanwhile, which is then the end of that run too. */
+  async isToRunAfter(ms: number): Promise<boolean> {
+    let stopped = false;
+    await within(ms, this.#stopAsked.promise.then(() => void (stopped = true)));
+    return !stopped;
   }
 
   failed(error: unknown): NonNullable<GuestStatus["failure"]> {
@@ -69,7 +120,9 @@ export class Life {
 
   /** The worker has the exit, or the failure. */
   acknowledge(): void {
-    if (this.phase === "exited" || this.phase === "failed") this.#acknowledged.resolve();
+    if (this.phase !== "exited" && this.phase !== "failed") return;
+    this.#isAcknowledged = true;
+    this.#acknowledged.resolve();
   }
 
   /** Resolves when the phase is `running`, `failed` or `exited`, or after `waitMs`. */
@@ -77,8 +130,9 @@ export class Life {
     if (waitMs > 0) await within(waitMs, this.#settled.promise);
   }
 
-  get exited(): Promise<GuestExit> {
-    return this.#exited.promise;
+  /** The end of run `run`, or of a later one. */
+  exited(run: number): Promise<GuestExit> {
+    return run < this.run && this.exit !== null ? Promise.resolve(this.exit) : this.#exited.promise;
   }
 
   /** Resolves at the acknowledgement, or after `waitMs`. */

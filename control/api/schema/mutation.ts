@@ -97,6 +97,12 @@ builder.mutationType({
       args: { input: t.arg({ type: MachineActionInput, required: true }) },
       resolve: (_, { input }, context) => act(context, input, { kind: "start" }),
     }),
+    suspendMachine: t.field({
+      type: MachinePayload,
+      description: "Saves the machine's memory and takes its VM away; startMachine goes on where it was.",
+      args: { input: t.arg({ type: MachineActionInput, required: true }) },
+      resolve: (_, { input }, context) => act(context, input, { kind: "suspend" }),
+    }),
     stopMachine: t.field({
       type: MachinePayload,
       args: { input: t.arg({ type: StopMachineInput, required: true }) },

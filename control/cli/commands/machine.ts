@@ -1,4 +1,4 @@
-/** godwit machine list | status | start | stop | destroy */
+/** godwit machine list | status | start | suspend | stop | destroy */
 import { GodwitError } from "../../contract/errors.ts";
 import { MachineView } from "../../contract/machine.ts";
 import { MachineId } from "../../contract/names.ts";
@@ -75,6 +75,10 @@ export async function startMachine(session: Session, id: string, wait: boolean):
   await act(session, "startMachine", "MachineActionInput", id, {}, wait ? "started" : null);
 }
 
+export async function suspendMachine(session: Session, id: string, wait: boolean): Promise<void> {
+  await act(session, "suspendMachine", "MachineActionInput", id, {}, wait ? "suspended" : null);
+}
+
 export async function stopMachine(
   session: Session,
   id: string,
@@ -99,7 +103,7 @@ async function act(
   inputType: string,
   id: string,
   more: Record<string, unknown>,
-  goal: "started" | "stopped" | "destroyed" | null,
+  goal: "started" | "suspended" | "stopped" | "destroyed" | null,
 ): Promise<void> {
   const api = await session.api();
   const answer = await api.graphql<Record<string, { machine: Machine }>>(

@@ -51,6 +51,7 @@ export function workerApp(host: Host, requests: Requests): Hono {
   app.delete("/v1/machines/:id", (c) => c.json(requests.destroy(idOf(c))));
   app.post("/v1/machines/:id/start", (c) => c.json(requests.start(idOf(c))));
   app.post("/v1/machines/:id/stop", async (c) => c.json(requests.stop(idOf(c), await bodyOf(c, StopBody))));
+  app.post("/v1/machines/:id/suspend", (c) => c.json(requests.suspend(idOf(c))));
   app.post("/v1/machines/:id/cordon", (c) => c.json(requests.cordon(idOf(c), true)));
   app.post("/v1/machines/:id/uncordon", (c) => c.json(requests.cordon(idOf(c), false)));
   app.get("/v1/machines/:id/wait", async (c) => {

@@ -28,7 +28,11 @@ export function edgeApp(requests: Requests, nowMs: () => number = Date.now): Hon
       "stop",
       (service) => (service.auto_stop_machines ?? "off") !== "off",
     );
-    return c.json(answer(requests.stop(machine.id, { signal: null, timeout_s: null })));
+    return c.json(answer(
+      isToSleep(machine) && requests.canSuspend
+        ? requests.suspend(machine.id)
+        : requests.stop(machine.id, { signal: null, timeout_s: null }),
+    ));
   });
   app.notFound((c) => c.json({ error: notHere(c.req.path).toWire() }, 404));
   app.onError((thrown, c) => {
@@ -57,6 +61,12 @@ function allowed(
     `Cannot ${what} machine ${machine.id} for an edge: none of its services allows it`,
     { fault: "app", hint: `set auto_${what}_machines for one of its services` },
   );
+}
+
+/** One service that wants a real stop gets it. */
+function isToSleep({ services }: MachineView): boolean {
+  const wishes = services.map((service) => service.auto_stop_machines ?? "off");
+  return wishes.includes("suspend") && !wishes.includes("stop");
 }
 
 function justStopped(id: string): GodwitError {

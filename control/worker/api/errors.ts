@@ -12,6 +12,7 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   "machine.autostart_off": 409,
   "machine.autostop_off": 409,
   "machine.recently_stopped": 409,
+  "vmm.unsupported": 409,
   "operation.superseded": 409,
   "place.no_capacity": 409,
   "worker.shutting_down": 503,

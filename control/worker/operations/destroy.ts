@@ -22,7 +22,13 @@ export function destroy(host: Host): Operation {
         },
       },
       // Finds the VM by its remains where no watcher knew it (an agent that has just come back).
-      { name: "clean", run: ({ machineId }) => host.driver.clean(remainsOf(config, machineId)) },
+      {
+        name: "clean",
+        run: async ({ machineId }) => {
+          await host.driver.clean(remainsOf(config, machineId));
+          await host.driver.forget(remainsOf(config, machineId));
+        },
+      },
       {
         name: "detach",
         run: async ({ machineId }) => {

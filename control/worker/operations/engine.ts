@@ -237,7 +237,7 @@ export class Engine {
       } catch (error) {
         if (context.signal.aborted) return null;
         onFailure?.(operation.kind, context.machineId, name, error);
-        const giveUp = operation.onFailure === "undo" || tries >= STEP_TRIES_MAX;
+        const giveUp = operation.onFailure === "undo" || tries >= (step.triesMax ?? STEP_TRIES_MAX);
         if (giveUp) return asGodwitError(operation.kind, context.machineId, step.name, error);
         await pause(backoffMs(RETRY, tries, random), context.signal);
         if (context.signal.aborted) return null;

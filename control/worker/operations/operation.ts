@@ -16,12 +16,14 @@ export interface StepContext {
 /** Every step can be repeated: after a crash the one that was intended last runs again, whether or not it had run. */
 export interface Step {
   readonly name: string;
+  /** Where an operation retries: after so many tries it fails. @default STEP_TRIES_MAX */
+  readonly triesMax?: number;
   run(context: StepContext): Promise<void>;
   /** Takes back what `run` did, all or part of it. */
   undo?(context: StepContext): Promise<void>;
 }
 
-export type Kind = "create" | "start" | "stop" | "destroy";
+export type Kind = "create" | "start" | "suspend" | "stop" | "destroy";
 
 export interface Operation {
   readonly kind: Kind;

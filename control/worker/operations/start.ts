@@ -1,10 +1,11 @@
 /**
- * Attaches the machine's link, starts its VM and waits until the guest says that the user's process runs. A guest that
- * says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
+ * Attaches the machine's link, starts its VM and waits until the guest says that the user's process runs. A machine that
+ * was suspended goes on with its memory; where that cannot be taken up again it boots like any other. A guest that says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
  * and then); one that says which step failed is believed. A failed start leaves no VM and no link.
  */
 import { mkdir } from "node:fs/promises";
-import { GodwitError } from "../../contract/errors.ts";
+import { randomBytes } from "node:crypto";
+import { GodwitError, messageOf } from "../../contract/errors.ts";
 import type { GuestStatus } from "../../contract/guest-api.ts";
 import { within } from "../backoff.ts";
 import { type Host, machineRunFolder, remainsOf } from "../host.ts";
@@ -20,6 +21,7 @@ import type { Operation, StepContext } from "./operation.ts";
 export const BOOT_WAIT_MS = 60_000;
 export const ATTEMPTS_MAX = 3;
 const PATIENCE_CHECK_MS = 500;
+const ENTROPY_BYTES = 64;
 
 export function start(host: Host): Operation {
   const { store, config } = host;
@@ -51,7 +53,8 @@ export function start(host: Host): Operation {
         undo: ({ machineId }) => endVm(host, machineId),
       },
     ],
-    done: ({ machineId }) => {
+    done: ({ machineId, memory }) => {
+      const isResumed = memory.resumed === true;
       const machine = getMachine(store, machineId);
       const request = linkRequestOf(host, machine);
       const link = request === null ? null : host.network.addressesOf(request);
@@ -61,7 +64,7 @@ export function start(host: Host): Operation {
         address4: link === null ? null : bareAddress(link.address4),
         address6: link === null ? null : bareAddress(link.address6),
       });
-      host.logs.system(machineId, "started");
+      host.logs.system(machineId, isResumed ? "resumed" : "started");
     },
     failed: ({ machineId }, error) => {
       const exit = {
@@ -97,9 +100,42 @@ async function boot(host: Host, context: StepContext): Promise<Watcher> {
   await mkdir(machineRunFolder(host.config, machineId), { recursive: true, mode: 0o700 });
   const adopted = await host.driver.adopt(remainsOf(host.config, machineId));
   if (adopted !== null) return host.watchers.open(adopted);
+  const resumed = await resume(host, context);
+  if (resumed !== null) return resumed;
   const spec = vmSpecOf(host, getMachine(host.store, machineId), Number(memory.attempt ?? 0));
   host.logs.restart(machineId);
   return host.watchers.open(await host.driver.start(spec));
+}
+
+/** The VM of a machine that was suspended, where it was; null where there is nothing to go on from. */
+async function resume(host: Host, context: StepContext): Promise<Watcher | null> {
+  const { machineId } = context;
+  if (!host.driver.isSuspended(remainsOf(host.config, machineId))) return null;
+  try {
+    const vm = await host.driver.resume(vmSpecOf(host, getMachine(host.store, machineId), 0));
+    host.metrics.resumes.inc({ outcome: "resumed" });
+    context.remember({ resumed: true });
+    return host.watchers.open(vm);
+  } catch (error) {
+    host.metrics.resumes.inc({ outcome: "booted" });
+    host.log.warn({ machine: machineId, err: error }, "cannot resume the machine; it boots anew");
+    host.logs.system(
+      machineId,
+      `its memory could not be taken up again, so it boots anew: ${messageOf(error)}`,
+    );
+    return null;
+  }
+}
+
+/** A resumed guest's clock stands where it was, and its random numbers are those of the memory that was saved. */
+async function tellResumed(host: Host, watcher: Watcher): Promise<void> {
+  const entropy = randomBytes(ENTROPY_BYTES).toString("base64");
+  try {
+    await watcher.resumed({ host_clock_ms: host.store.now(), entropy });
+  } catch (error) {
+    // It runs all the same: a guest that does not hear of it has an old clock, not a broken one.
+    host.log.warn({ machine: watcher.vm.machineId, err: error }, "cannot tell the guest that it was resumed");
+  }
 }
 
 async function awaitGuest(host: Host, context: StepContext): Promise<void> {
@@ -110,7 +146,10 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
     const status = await guestOf(host, watcher, signal);
     if (signal.aborted) return;
     if (status !== null) {
-      host.metrics.bootSeconds.observe((performance.now() - begun) / 1_000);
+      const isResumed = context.memory.resumed === true;
+      const seconds = isResumed ? host.metrics.resumeSeconds : host.metrics.bootSeconds;
+      seconds.observe((performance.now() - begun) / 1_000);
+      if (isResumed) await tellResumed(host, watcher);
       return believe(machineId, status);
     }
     const attempt = Number(context.memory.attempt ?? 0) + 1;
@@ -124,7 +163,7 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
     await watcher.vm.kill();
     await host.driver.clean(remainsOf(host.config, machineId));
     host.watchers.close(machineId);
-    context.remember({ attempt });
+    context.remember({ attempt, resumed: false });
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * Brings a machine to rest: asks the guest, waits for the exit, makes sure that nothing of the VM is left. The same
- * operation ends a machine whose process or VM ended by itself; then there is nobody to ask.
+ * operation ends a machine whose process or VM ended by itself, and one that is suspended; then there is nobody to ask.
  */
 import { z } from "zod";
 import { GuestExit } from "../../contract/guest-api.ts";
@@ -61,6 +61,7 @@ export function stop(host: Host): Operation {
             await watcher.vm.kill();
           }
           await host.driver.clean(remainsOf(config, machineId));
+          await host.driver.forget(remainsOf(config, machineId));
           host.watchers.close(machineId);
         },
       },
@@ -89,7 +90,7 @@ export function stop(host: Host): Operation {
 }
 
 /** The VM's watcher; after a restart of the agent the VM has to be found first. */
-async function watcherOf(host: Host, machineId: string): Promise<Watcher | null> {
+export async function watcherOf(host: Host, machineId: string): Promise<Watcher | null> {
   const found = host.watchers.find(machineId);
   if (found !== null) return found;
   const vm = await host.driver.adopt(remainsOf(host.config, machineId));
@@ -106,7 +107,11 @@ async function ask(host: Host, context: StepContext): Promise<void> {
   if (input.exit !== null) return context.remember({ exit: input.exit });
   if (input.reason !== null) return;
   const watcher = await watcherOf(host, machineId);
-  if (watcher === null) return context.remember({ reason: "there was no VM to be asked" });
+  if (watcher === null) {
+    const slept = host.driver.isSuspended(remainsOf(host.config, machineId));
+    const reason = slept ? "it was suspended, and its memory is given up" : "there was no VM to be asked";
+    return context.remember({ reason });
+  }
   const machine = getMachine(host.store, machineId);
   const image = host.images.find(machine.spec.image.digest);
   const request = {

@@ -3,7 +3,7 @@
  * them here.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { rmSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { GuestLogLine } from "../../contract/guest-api.ts";
 import { BOOT_FAILURE_MARK } from "../../contract/guest-api.ts";
@@ -23,6 +23,8 @@ export interface Subject {
   readonly record: string;
   /** Makes the host's side of a link with this address. */
   readonly makeLink: (name: string) => Promise<void>;
+  /** Changes a byte of what `suspend` saved; of a driver that can. */
+  readonly damage?: (spec: VmSpec) => void | Promise<void>;
 }
 
 export function driverContract(subject: Subject): void {
@@ -35,6 +37,10 @@ export function driverContract(subject: Subject): void {
       driver = subject.make(world.guest);
     }, TEST_MS_MAX);
     afterAll(() => world.remove());
+
+    const can = subject.make(NO_GUEST).can;
+    const suspends = can.suspend === null ? test : test.skip;
+    const unlessSo = can.suspend === null ? "" : ` (skipped: ${can.suspend})`;
 
     const cleaned = async (spec: VmSpec) => {
       await driver.clean(spec);
@@ -191,6 +197,114 @@ export function driverContract(subject: Subject): void {
       await cleaned(spec);
     }, TEST_MS_MAX);
 
+    suspends(
+      `suspend() saves memory, and resume() goes on with it, once${unlessSo}`,
+      async () => {
+        const { layerFile } = await world.spec([]);
+        const spec = await world.spec(["count"], { layerFile });
+        await using disk = await smallDisk(spec.folder);
+        const first = await driver.start(spec);
+        const guest = await guestOf(first);
+        const lines = new Lines(guest);
+        await lines.until("counting");
+        await guest.signal("SIGHUP");
+        await lines.until("count 1");
+
+        // A disk that is full costs the machine nothing.
+        const error = await first.suspend(new AbortController().signal).then(() => null, (e) => e);
+        expect(error?.code).toBe("vmm.suspend_failed");
+        expect(driver.isSuspended(spec)).toBe(false);
+        expect(readdirSync(spec.folder).filter((name) => name.startsWith("memory"))).toEqual([]);
+        const guestAgain = await guestOf(first);
+        const linesAgain = new Lines(guestAgain);
+        await guestAgain.signal("SIGHUP");
+        await linesAgain.until("count 2");
+
+        // Nor does a change of mind.
+        await disk.grow();
+        const calledOff = await first.suspend(AbortSignal.abort()).then(() => null, (e) => e);
+        expect(calledOff?.code).toBe("vmm.suspend_failed");
+        expect(driver.isSuspended(spec)).toBe(false);
+
+        const before = await (await guestOf(first)).status();
+        await first.suspend(new AbortController().signal);
+        expect((await first.exited).reason).toBeNull();
+        expect(driver.isSuspended(spec)).toBe(true);
+        expect(await driver.adopt(spec)).toBeNull();
+        expect(await driver.list(spec.prefix)).not.toContain(spec.machineId);
+        await driver.clean(spec);
+        expect(driver.isSuspended(spec)).toBe(true);
+
+        const second = await driver.resume(spec);
+        expect(driver.isSuspended(spec)).toBe(false);
+        const same = await driver.resume(spec);
+        expect(same.pid).toBe(second.pid);
+        same.detach();
+        const guestSecond = await guestOf(second);
+        const after = await guestSecond.status();
+        expect(after.pid).toBe(before.pid);
+        expect(after.uptime_s).toBeGreaterThanOrEqual(before.uptime_s);
+        const linesSecond = new Lines(guestSecond);
+        await guestSecond.signal("SIGHUP");
+        await linesSecond.until("count 3");
+
+        // One that was resumed is adopted and suspended like any other.
+        guestSecond.close();
+        second.detach();
+        const third = (await driver.adopt(spec))!;
+        expect(third.pid).toBe(second.pid);
+        const guestThird = await guestOf(third);
+        const linesThird = new Lines(guestThird);
+        await guestThird.signal("SIGHUP");
+        await linesThird.until("count 4");
+        await third.suspend(new AbortController().signal);
+        const fourth = await driver.resume(spec);
+        const guestFourth = await guestOf(fourth);
+        const linesFourth = new Lines(guestFourth);
+        await guestFourth.signal("SIGHUP");
+        await linesFourth.until("count 5");
+
+        // Memory that was damaged is not believed, and a cold start follows.
+        await fourth.suspend(new AbortController().signal);
+        await subject.damage!(spec);
+        const failed = await driver.resume(spec).then(() => null, (e) => e);
+        expect(failed?.code).toBe("vmm.resume_failed");
+        expect(driver.isSuspended(spec)).toBe(false);
+        expect(await tracesOf(driver, spec)).toEqual([]);
+        const fifth = await driver.start(spec);
+        const guestFifth = await guestOf(fifth);
+        const linesFifth = new Lines(guestFifth);
+        await linesFifth.until("counting");
+        await guestFifth.signal("SIGHUP");
+        await linesFifth.until("count 1");
+
+        // A host that restarts has no run folders, and with them no keys.
+        await fifth.suspend(new AbortController().signal);
+        rmSync(spec.runFolder, { recursive: true });
+        expect(driver.isSuspended(spec)).toBe(false);
+        expect((await driver.resume(spec).then(() => null, (e) => e))?.code).toBe("vmm.resume_failed");
+        await driver.forget(spec);
+        await cleaned(spec);
+      },
+      TEST_MS_MAX,
+    );
+
+    suspends(
+      `forget() drops what suspend() saved, and a cold start does too${unlessSo}`,
+      async () => {
+        const spec = await world.spec(["count"]);
+        const vm = await driver.start(spec);
+        await (await guestOf(vm)).status({ waitMs: GUEST_WAIT_MS });
+        await vm.suspend(new AbortController().signal);
+        await driver.forget(spec);
+        await driver.forget(spec);
+        expect(driver.isSuspended(spec)).toBe(false);
+        expect(readdirSync(spec.folder).filter((name) => name.startsWith("memory"))).toEqual([]);
+        await cleaned(spec);
+      },
+      TEST_MS_MAX,
+    );
+
     test("clean() ends a machine that runs", async () => {
       const spec = await world.spec(["serve"]);
       const vm = await driver.start(spec);
@@ -200,6 +314,24 @@ export function driverContract(subject: Subject): void {
       expect(await tracesOf(driver, spec)).toEqual([]);
     }, TEST_MS_MAX);
   });
+}
+
+/** What a driver can do does not depend on the files of its guest. */
+const NO_GUEST: WorkerConfig["guest"] = {
+  kernel_file: "",
+  initramfs_file: "",
+  init_drive_file: "",
+  init_folder: "",
+};
+
+/** A disk with room for a machine's console and not for its memory. */
+async function smallDisk(folder: string) {
+  await run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder]);
+  return {
+    grow: async () => void await run(["mount", "-o", "remount,size=400m", folder]),
+    // Lazily, since the kernel closes a killed process's files a moment after its end shows.
+    [Symbol.asyncDispose]: async () => void await run(["umount", "--lazy", folder]),
+  };
 }
 
 export async function guestOf(vm: Vm): Promise<GuestClient> {

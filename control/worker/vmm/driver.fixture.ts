@@ -39,6 +39,11 @@ case "$1" in
     httpd -p 8080 -h /www
     while :; do sleep 0.1; done ;;
   exit) [ -f /kept ] && echo "found what was kept"; exit "$2" ;;
+  count)
+    count=0
+    trap 'count=$((count+1)); echo "count $count"' HUP
+    echo "counting"
+    while :; do sleep 0.1; done ;;
   stubborn) trap '' TERM; echo "deaf"; while :; do sleep 1; done ;;
 esac
 `;

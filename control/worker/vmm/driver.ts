@@ -93,11 +93,12 @@ export interface Vm {
   /**
    * Saves memory and devices into the machine's folder, encrypted with a key that lies in its run folder only, and ends
    * the VMM. Resolves when the saved state is whole and on disk and the VMM is gone; `exited` resolves too. Where it
-   * fails the VM goes on running, and nothing of the attempt is left. A VM that was paused when its agent died goes on
-   * when it is adopted.
+   * fails, or `signal` is aborted before it is whole, the VM goes on running, and nothing of the attempt is left. A VM that
+   * was paused when its agent died goes on when it is adopted. The control stream is hung up first, and no other opens
+   * before it is known whether the VM goes on.
    * @throws GodwitError `vmm.suspend_failed` (retryable), `vmm.unsupported`
    */
-  suspend(): Promise<void>;
+  suspend(signal: AbortSignal): Promise<void>;
   stats(): Promise<VmStats>;
   /** The last bytes of the console, at most CONSOLE_TAIL_BYTES. */
   consoleTail(): Promise<string>;

@@ -85,11 +85,18 @@ test("GuestClient makes each call of the guest's API", async () => {
     if (path === "GET /v1/exit") {
       return answer(stream, { exit_code: 3, signal: null, oom_killed: false, at_ms: 1 });
     }
+    if (path === "GET /v1/exit?run=2") {
+      return answer(stream, { exit_code: 4, signal: null, oom_killed: false, at_ms: 1, run: 2 });
+    }
+    if (path === "POST /v1/resumed") return answer(stream, { clock_step_ms: -7 });
     answer(stream, "", path === "POST /v1/stop" ? 202 : 204);
   });
   expect(await client.status({ waitMs: 50 })).toEqual(running);
   expect(await client.listeners()).toEqual({ listeners: [] });
   expect((await client.exit()).exit_code).toBe(3);
+  expect((await client.exit({ run: 2 })).exit_code).toBe(4);
+  await client.restart({ run: 1, after_ms: 20 });
+  expect(await client.resumed({ host_clock_ms: 9, entropy: "AAAA" })).toEqual({ clock_step_ms: -7 });
   await client.stop({ signal: "SIGTERM", timeout_s: 5 });
   await client.signal("SIGHUP");
   await client.acknowledgeExit();
@@ -97,6 +104,9 @@ test("GuestClient makes each call of the guest's API", async () => {
     "GET /v1/status?wait_ms=50",
     "GET /v1/listeners",
     "GET /v1/exit",
+    "GET /v1/exit?run=2",
+    'POST /v1/restart {"run":1,"after_ms":20}',
+    'POST /v1/resumed {"host_clock_ms":9,"entropy":"AAAA"}',
     'POST /v1/stop {"signal":"SIGTERM","timeout_s":5}',
     'POST /v1/signals {"signal":"SIGHUP"}',
     "POST /v1/exit-ack",

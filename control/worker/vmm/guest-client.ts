@@ -15,6 +15,9 @@ import {
   GuestLogLine,
   GuestStatus,
   LOG_LINE_BYTES_MAX,
+  RestartRequest,
+  ResumedAnswer,
+  ResumedRequest,
   SignalRequest,
   StopRequest,
 } from "../../contract/guest-api.ts";
@@ -71,9 +74,21 @@ export class GuestClient {
     return parse(GuestStatus, await this.#call({ method: "GET", path }, options, CALL_TIMEOUT_MS + wait));
   }
 
-  /** How the user's process ended; pending until it has. @default no limit of time */
-  async exit(options: CallOptions = {}): Promise<GuestExit> {
-    return parse(GuestExit, await this.#call({ method: "GET", path: "/v1/exit" }, options, null));
+  /** How run `run` (or a later one) of the user's process ended; pending until it has. @default no limit of time */
+  async exit(options: CallOptions & { readonly run?: number } = {}): Promise<GuestExit> {
+    const path = (options.run ?? 0) === 0 ? "/v1/exit" : `/v1/exit?run=${options.run}`;
+    return parse(GuestExit, await this.#call({ method: "GET", path }, options, null));
+  }
+
+  /** Resolves when the guest has accepted to run the user's process again, not when it runs. */
+  async restart(request: RestartRequest, options: CallOptions = {}): Promise<void> {
+    await this.#call({ method: "POST", path: "/v1/restart", body: RestartRequest.parse(request) }, options);
+  }
+
+  /** Tells the guest that its memory was taken up again: it steps its clock and renews its random pool. */
+  async resumed(request: ResumedRequest, options: CallOptions = {}): Promise<ResumedAnswer> {
+    const body = ResumedRequest.parse(request);
+    return parse(ResumedAnswer, await this.#call({ method: "POST", path: "/v1/resumed", body }, options));
   }
 
   /** Resolves when the guest has accepted to stop, not when it has. */

@@ -20,6 +20,14 @@ export function machineTypeOf(attempt: number): MachineType {
   return attempt >= SAFE_FROM_ATTEMPT ? "q35" : "microvm";
 }
 
+/** A spec's `attempt` that leads to this machine type. */
+export function attemptOf(machine: MachineType): number {
+  return machine === "q35" ? SAFE_FROM_ATTEMPT : 0;
+}
+
+/** Last arguments of a QEMU that waits for saved memory, and runs nothing before it is told to. */
+export const INCOMING: readonly string[] = ["-S", "-incoming", "defer"];
+
 /** How one process names its VM; found again by `machineIdOf`. */
 export function nameOf(spec: Pick<VmSpec, "machineId" | "prefix">): string {
   return `godwit-${spec.machineId},process=${spec.prefix}`;

@@ -1,7 +1,7 @@
 /** VMs by QEMU, with KVM where a guest boots with it, else emulated. See README.md for its arguments and what it leaves. */
-import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { assert, GodwitError } from "../../../contract/errors.ts";
+import { assert, GodwitError, messageOf } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { RUN_CONFIG_BYTES_MAX, type RunConfig } from "../../../contract/run-config.ts";
 import { consoleSize } from "../console-file.ts";
@@ -10,12 +10,13 @@ import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
 import { requireFiles } from "../require-files.ts";
-import { unsupported } from "../unsupported.ts";
 import { allQemusOf, findQemu, machineIdsUnder } from "./find-qemu.ts";
-import { QEMU, qemuArguments } from "./qemu-arguments.ts";
+import { loadMemory } from "./load-memory.ts";
+import { attemptOf, INCOMING, QEMU, qemuArguments } from "./qemu-arguments.ts";
 import { type QemuPaths, qemuPaths } from "./qemu-paths.ts";
 import { probeQemu } from "./qemu-probe.ts";
 import { QemuVm } from "./qemu-vm.ts";
+import { forgetSaved, isSaved, mismatch, openSaved, removeHalfSaved } from "./saved-memory.ts";
 
 const QMP_RETRY_MS = 5;
 const QMP_WAIT_MS_MAX = 15_000;
@@ -24,7 +25,7 @@ const SECTOR_BYTES = 512;
 export class QemuDriver implements VmmDriver {
   readonly name = "qemu";
   readonly linkKind = "tap";
-  readonly can = { suspend: "it comes next", rates: "they come next" };
+  readonly can = { suspend: null, rates: "they come next" };
   readonly #guest: WorkerConfig["guest"];
   #probe: Promise<VmmProbe> | null = null;
 
@@ -39,6 +40,95 @@ export class QemuDriver implements VmmDriver {
   async start(spec: VmSpec): Promise<Vm> {
     const running = await this.adopt(spec);
     if (running !== null) return running;
+    const plan = await this.#plan(spec);
+    // A layer that is written to from now on is not the one that saved memory knows.
+    forgetSaved(plan.paths);
+    rmSync(plan.paths.moving, { force: true });
+    const vm = this.#spawn(spec, plan, []);
+    await untilItRuns(vm, spec);
+    return vm;
+  }
+
+  isSuspended(name: VmName): boolean {
+    return isSaved(name);
+  }
+
+  async resume(spec: VmSpec): Promise<Vm> {
+    const running = await this.adopt(spec);
+    if (running !== null) return running;
+    try {
+      return await this.#resume(spec);
+    } catch (error) {
+      await this.forget(spec);
+      await this.clean(spec);
+      throw resumeFailed(spec.machineId, error);
+    }
+  }
+
+  forget(name: VmName): Promise<void> {
+    forgetSaved(qemuPaths(name));
+    return Promise.resolve();
+  }
+
+  async adopt(spec: VmName): Promise<Vm | null> {
+    const paths = qemuPaths(spec);
+    const record = findQemu(spec, paths.record);
+    if (record === null) return null;
+    writeRecord(paths.record, record);
+    const vm = new QemuVm({ spec, paths, record, status: null });
+    if (existsSync(paths.moving)) {
+      if (await vm.settle()) return vm;
+      await vm.kill();
+      rmSync(paths.moving, { force: true });
+      return null;
+    }
+    // Not waited for: another client may hold QMP, and without it the end is still seen in /proc, only less quickly.
+    void vm.connectQmp().catch(() => false);
+    return vm;
+  }
+
+  async clean(spec: VmName): Promise<void> {
+    await Promise.all(allQemusOf(spec).map(killAndWait));
+    const paths = qemuPaths(spec);
+    removeFiles(paths);
+    rmSync(paths.moving, { force: true });
+    removeHalfSaved(paths);
+    try {
+      rmdirSync(spec.runFolder);
+    } catch (error) {
+      // Gone, or files of others lie in it: those are theirs to remove.
+      if (!["ENOENT", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
+    }
+  }
+
+  list(prefix: string): Promise<string[]> {
+    return Promise.resolve(machineIdsUnder(prefix));
+  }
+
+  async #resume(spec: VmSpec): Promise<Vm> {
+    const { origin, memory } = await openSaved(qemuPaths(spec));
+    try {
+      const plan = await this.#plan({ ...spec, attempt: attemptOf(origin.machine) });
+      const { paths } = plan;
+      const files = [Bun.which(QEMU) ?? QEMU, this.#guest.init_drive_file, spec.imageFile, spec.layerFile];
+      const obstacle = mismatch(origin, { machineId: spec.machineId, arguments: plan.arguments, files });
+      if (obstacle !== null) throw new Error(obstacle);
+      writeFileSync(paths.moving, "", { mode: 0o600 });
+      const vm = this.#spawn(spec, plan, INCOMING);
+      await untilItRuns(vm, spec);
+      const qmp = await vm.qmp();
+      await loadMemory(qmp, paths, memory);
+      // Used up before the guest takes a step: memory that ran on must never run twice.
+      forgetSaved(paths);
+      await qmp.execute("cont");
+      rmSync(paths.moving, { force: true });
+      return vm;
+    } finally {
+      await memory.close();
+    }
+  }
+
+  async #plan(spec: VmSpec): Promise<Plan> {
     const { usable, acceleration, note } = await this.probe();
     if (!usable || acceleration === "none") {
       throw new GodwitError("vmm.not_usable", `Cannot start machine ${spec.machineId}: ${note}`, {
@@ -54,52 +144,22 @@ export class QemuDriver implements VmmDriver {
       spec.imageFile,
       spec.layerFile,
     ]);
+    return { paths, arguments: qemuArguments(spec, this.#guest, paths, acceleration) };
+  }
+
+  #spawn(spec: VmSpec, plan: Plan, more: readonly string[]): QemuVm {
     mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
     mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
-    removeFiles(paths);
-    writeRunConfig(paths.runConfig, spec.runConfig);
-    const vm = spawnQemu(spec, paths, [QEMU, ...qemuArguments(spec, this.#guest, paths, acceleration)]);
-    await untilItRuns(vm, spec);
-    return vm;
+    removeFiles(plan.paths);
+    writeRunConfig(plan.paths.runConfig, spec.runConfig);
+    return spawnQemu(spec, plan.paths, [QEMU, ...plan.arguments, ...more]);
   }
+}
 
-  isSuspended(): boolean {
-    return false;
-  }
-
-  resume(spec: VmSpec): Promise<Vm> {
-    return Promise.reject(unsupported("resume", spec.machineId, this.can.suspend));
-  }
-
-  forget(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  async adopt(spec: VmName): Promise<Vm | null> {
-    const paths = qemuPaths(spec);
-    const record = findQemu(spec, paths.record);
-    if (record === null) return null;
-    writeRecord(paths.record, record);
-    const vm = new QemuVm({ spec, paths, record, status: null });
-    // Not waited for: another client may hold QMP, and without it the end is still seen in /proc, only less quickly.
-    void vm.connectQmp().catch(() => false);
-    return vm;
-  }
-
-  async clean(spec: VmName): Promise<void> {
-    await Promise.all(allQemusOf(spec).map(killAndWait));
-    removeFiles(qemuPaths(spec));
-    try {
-      rmdirSync(spec.runFolder);
-    } catch (error) {
-      // Gone, or files of others lie in it: those are theirs to remove.
-      if (!["ENOENT", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-    }
-  }
-
-  list(prefix: string): Promise<string[]> {
-    return Promise.resolve(machineIdsUnder(prefix));
-  }
+/** What a VM of this spec is started with. */
+interface Plan {
+  readonly paths: QemuPaths;
+  readonly arguments: readonly string[];
 }
 
 /** The drive of `DRIVES.config`: JSON, NUL-padded to whole sectors. It holds secrets. */
@@ -171,8 +231,17 @@ function startFailure(spec: VmSpec, said: string): GodwitError {
   });
 }
 
+function resumeFailed(machineId: string, error: unknown): GodwitError {
+  return new GodwitError("vmm.resume_failed", `Cannot resume machine ${machineId}: ${messageOf(error)}`, {
+    fault: "us",
+    hint: "its memory is given up; a start boots it anew",
+    cause: error,
+  });
+}
+
 function removeFiles(paths: QemuPaths): void {
-  for (const file of [paths.control, paths.qmp, paths.record, `${paths.record}.new`, paths.runConfig]) {
+  const { control, qmp, record, runConfig, memory } = paths;
+  for (const file of [control, qmp, record, `${record}.new`, runConfig, memory]) {
     rmSync(file, { force: true });
   }
 }

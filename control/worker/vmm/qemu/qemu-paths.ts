@@ -14,6 +14,14 @@ export interface QemuPaths {
   readonly runConfig: string;
   /** QEMU's stdout and stderr, of the last start alone. */
   readonly output: string;
+  /** Where QEMU sends its memory to, or takes it from. Named as short as `control`, whose length is checked. */
+  readonly memory: string;
+  /** There while memory is on its way: whoever finds a VM beside it must see what state it was left in. */
+  readonly moving: string;
+  /** Of the saved memory; nowhere else. */
+  readonly key: string;
+  readonly saved: string;
+  readonly savedDraft: string;
 }
 
 /** @throws GodwitError `vmm.path_too_long` */
@@ -24,6 +32,11 @@ export function qemuPaths(spec: Pick<VmSpec, "folder" | "runFolder">): QemuPaths
     record: join(spec.runFolder, "qemu.json"),
     runConfig: join(spec.runFolder, "run-config.img"),
     output: vmmOutputFile(spec.folder),
+    memory: join(spec.runFolder, "memory.sock"),
+    moving: join(spec.runFolder, "memory.moving"),
+    key: join(spec.runFolder, "memory.key"),
+    saved: join(spec.folder, "memory.sealed"),
+    savedDraft: join(spec.folder, "memory.sealed.new"),
   };
   if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
     throw new GodwitError(

@@ -1,8 +1,10 @@
 /** The contract suite on real QEMU, and what is QEMU's own: seven boots to the end, and two that are cut short. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
 import { driverContract, guestOf } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
 import { argumentsOf } from "../host-process.ts";
+import { qemuPaths } from "./qemu-paths.ts";
 import { QemuDriver } from "./qemu-driver.ts";
 import { probeBoot } from "./qemu-probe.ts";
 
@@ -14,7 +16,15 @@ driverContract({
   make: (guest) => new QemuDriver(guest),
   record: "qemu.json",
   makeLink: async (name) => void await run(["ip", "tuntap", "add", "dev", name, "mode", "tap"]),
+  damage: (spec) => damageFile(qemuPaths(spec).saved),
 });
+
+/** Changes one bit in the middle. */
+function damageFile(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length >> 1]! ^= 1;
+  writeFileSync(file, bytes);
+}
 
 describe("QEMU", () => {
   let world: World;

@@ -1,0 +1,42 @@
+/** Gives saved memory to a QEMU that waits for it, verified piece by piece before QEMU sees it. */
+import { once } from "node:events";
+import { rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import type { Qmp } from "../qmp.ts";
+import type { SealedFile } from "../sealed-file.ts";
+import { migrated, takeMemory } from "./migration.ts";
+import type { QemuPaths } from "./qemu-paths.ts";
+
+const STALL_MS_MAX = 30_000;
+
+/** Resolves when QEMU has all of it and its guest is paused where it was. A QEMU that gets less than all ends itself. */
+export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile): Promise<void> {
+  rmSync(paths.memory, { force: true });
+  await takeMemory(qmp, `unix:${paths.memory}`);
+  const socket = connect({ path: paths.memory });
+  try {
+    await once(socket, "connect");
+    socket.setTimeout(
+      STALL_MS_MAX,
+      () => socket.destroy(new Error(`QEMU took nothing in ${STALL_MS_MAX} ms`)),
+    );
+    for await (const piece of memory.read()) await written(socket, piece);
+    // Not ended: QEMU knows the end of its own stream.
+    await migrated(qmp);
+  } finally {
+    socket.destroy();
+    rmSync(paths.memory, { force: true });
+  }
+}
+
+function written(socket: Socket, piece: Uint8Array): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const ended = () => reject(new Error("QEMU hung up"));
+    socket.once("close", ended);
+    socket.write(piece, (error) => {
+      socket.off("close", ended);
+      if (error == null) resolve();
+      else reject(error);
+    });
+  });
+}
