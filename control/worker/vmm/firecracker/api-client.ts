@@ -55,8 +55,8 @@ export class FirecrackerApi {
     if (answer.status >= 300) throw refused(what, answer);
   }
 
-  async describe(): Promise<InstanceInfo> {
-    const answer = await this.#exchange("GET /", null, REQUEST_TIMEOUT_MS);
+  async describe(timeoutMs = REQUEST_TIMEOUT_MS): Promise<InstanceInfo> {
+    const answer = await this.#exchange("GET /", null, timeoutMs);
     if (answer.status >= 300) throw refused("GET /", answer);
     try {
       return InstanceInfo.parse(JSON.parse(answer.body));

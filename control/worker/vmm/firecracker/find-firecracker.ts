@@ -12,6 +12,9 @@ import { FirecrackerApi } from "./api-client.ts";
 import type { InstanceInfo } from "./api-types.ts";
 import type { FirecrackerPaths } from "./firecracker-paths.ts";
 
+/** It answers within a millisecond, or while it writes a snapshot not at all. */
+const STATE_WAIT_MS_MAX = 2_000;
+
 /** Where a process is found without a record, its console is taken from the start: older boots may show in it. */
 export function findFirecracker(paths: FirecrackerPaths): ProcessRecord | null {
   const record = readLiveRecord(paths.record);
@@ -30,7 +33,7 @@ export async function stateOf(paths: FirecrackerPaths): Promise<InstanceInfo["st
   const api = await FirecrackerApi.connect(paths.inJail("api"));
   if (api === null) return "Not started";
   try {
-    return (await api.describe()).state;
+    return (await api.describe(STATE_WAIT_MS_MAX)).state;
   } catch (error) {
     if (error instanceof GodwitError && error.code === "vmm.api_failed") return "Running";
     throw error;
