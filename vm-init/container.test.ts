@@ -6,7 +6,7 @@ import { runConfig } from "./config.fixture.ts";
 import { makeImage } from "./image.fixture.ts";
 import { type ContainerOptions, startContainer, type TestContainer } from "./runc.fixture.ts";
 
-const APPLETS = ["sh", "id", "cat", "sleep", "dd", "nc", "pwd", "kill", "true", "printf", "ps"];
+const APPLETS = ["sh", "id", "cat", "sleep", "dd", "nc", "pwd", "kill", "true", "printf", "ps", "stat"];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
   "etc/group": "web:x:1001:\nextra:x:77:web\n",
@@ -56,6 +56,7 @@ test("vm-init tells a status of the app, its output, and ends when the worker ha
     "mounts",
     "overlay-root",
     "switch-root",
+    "swap",
     "volumes",
     "files",
     "network",
@@ -192,6 +193,155 @@ test.each([
   },
   BOOT_WAIT_MS,
 );
+
+test("vm-init runs several processes with their own users, and ends them all when one ends", async () => {
+  const process = (script: string, user: string | null = null) => ({
+    exec: ["/bin/sh", "-c", script],
+    entrypoint: null,
+    command: null,
+    env: { WHO: script.slice(0, 4) },
+    user,
+  });
+  const container = await start({}, {
+    env: { SHARED: "yes" },
+    processes: [
+      process("trap 'echo first stops; exit 0' TERM; while true; do sleep 0.1; done"),
+      process("id; echo $WHO $SHARED; sleep 0.5; exit 4", "web"),
+    ],
+  });
+  expect(await exitOf(container)).toMatchObject({ exit_code: 4, signal: null });
+  const lines = await linesOf(container);
+  expect(linesFrom(lines, "stdout")).toEqual([
+    "uid=1000(web) gid=1001(web) groups=77(extra),1001(web)",
+    "id; yes",
+    "first stops",
+  ]);
+  expect(linesFrom(lines, "system")).toEqual([
+    "/bin/sh: process ended with status 4; stopping the other processes",
+    "process ended with status 4",
+  ]);
+}, BOOT_WAIT_MS);
+
+test(
+  "vm-init writes files before the app runs, with their modes, over a link that is in their way",
+  async () => {
+    const base64 = (text: string) => Buffer.from(text).toString("base64");
+    const container = await start(
+      shell("stat -c '%a %u %n' /made/by/a /bin/ps; cat /made/by/a /bin/ps"),
+      {
+        files: [
+          { path: "/made/by/a", base64: base64("secret\n"), mode: 0o640 },
+          { path: "/bin/ps", base64: base64("own\n"), mode: 0o777 },
+        ],
+      },
+    );
+    await exitOf(container);
+    expect(linesFrom(await linesOf(container), "stdout")).toEqual([
+      "640 0 /made/by/a",
+      "777 0 /bin/ps",
+      "secret",
+      "own",
+    ]);
+  },
+  BOOT_WAIT_MS,
+);
+
+test("vm-init names the file that it cannot write, and why", async () => {
+  const container = await start(shell("true"), {
+    files: [{ path: "/proc/sys/kernel/core_pattern", base64: "", mode: 0o644 }],
+  });
+  expect((await statusOf(container)).failure).toEqual({
+    step: "files",
+    message:
+      "Cannot write the file /proc/sys/kernel/core_pattern: /proc/sys/kernel/core_pattern leads to /proc/sys/kernel/core_pattern, which is not the image's",
+  });
+}, BOOT_WAIT_MS);
+
+test("vm-init sets sysctls and limits of processes, and names the sysctl that the kernel lacks", async () => {
+  const container = await start(shell("ulimit -S -c; ulimit -H -c; cat /proc/sys/net/ipv4/ip_default_ttl"), {
+    sysctls: { "net.ipv4.ip_default_ttl": "77" },
+    limits: { nofile: 10_240, rlimits: [{ name: "core", soft: 512, hard: 1_024 }] },
+  });
+  await exitOf(container);
+  // ash counts in blocks of 512 bytes.
+  expect(linesFrom(await linesOf(container), "stdout")).toEqual(["1", "2", "77"]);
+  const failing = await start(shell("true"), { sysctls: { "net.ipv4.nothing": "1" } });
+  expect((await statusOf(failing)).failure).toMatchObject({
+    step: "limits",
+    message: expect.stringMatching(/^Cannot set the sysctl net\.ipv4\.nothing to 1: ENOENT/),
+  });
+}, BOOT_WAIT_MS);
+
+test("vm-init runs the app again in the same container where its worker wants it", async () => {
+  const container = await start(shell("echo run >> /runs; cat /runs; exit 3"));
+  const { session } = container;
+  expect(await exitOf(container)).toMatchObject({ exit_code: 3, run: 0 });
+  expect(linesFrom(await linesOf(container), "stdout")).toEqual(["run"]);
+  const restart = { run: 0, after_ms: 20 };
+  expect((await session.request("POST", "/v1/restart", restart)).status).toBe(202);
+  expect((await session.request("POST", "/v1/restart", restart)).status).toBe(202);
+  const lines = await linesOf(container);
+  expect(linesFrom(lines, "stdout")).toEqual(["run", "run", "run"]);
+  expect(linesFrom(lines, "system")).toEqual([
+    "process ended with status 3",
+    "restart 1 in 0.0 s",
+    "process ended with status 3",
+  ]);
+  expect(await session.get<GuestExit>("/v1/exit?run=1")).toMatchObject({ exit_code: 3, run: 1 });
+  expect((await statusOf(container)).run).toBe(1);
+  await session.request("POST", "/v1/exit-ack");
+  expect(await container.exited).toBe(0);
+}, BOOT_WAIT_MS);
+
+test("vm-init ends a run that waits for its restart when it is stopped", async () => {
+  const container = await start(shell("exit 3"));
+  const { session } = container;
+  await exitOf(container);
+  expect((await session.request("POST", "/v1/restart", { run: 0, after_ms: 60_000 })).status).toBe(202);
+  expect((await statusOf(container)).phase).toBe("restarting");
+  await session.request("POST", "/v1/stop", { signal: "SIGTERM", timeout_s: 1 });
+  expect(await session.get<GuestExit>("/v1/exit?run=1")).toMatchObject({ exit_code: 3, run: 1 });
+  await session.request("POST", "/v1/exit-ack");
+  expect(await container.exited).toBe(0);
+}, BOOT_WAIT_MS);
+
+test("vm-init tells the app of a resume by a signal, or by a program of the app's user", async () => {
+  const body = { host_clock_ms: Date.now(), entropy: "AAAA" };
+  const signalled = await start(
+    shell("trap 'echo resumed; exit 0' USR1; echo ready; while true; do sleep 0.1; done"),
+    {
+      resume_hook: { signal: "SIGUSR1" },
+    },
+  );
+  expect(await signalled.session.firstLogLine()).toBe("ready");
+  const answer = await signalled.session.request("POST", "/v1/resumed", body);
+  expect([answer.status, answer.text]).toEqual([200, '{"clock_step_ms":0}']);
+  await exitOf(signalled);
+  expect(linesFrom(await linesOf(signalled), "stdout")).toEqual(["ready", "resumed"]);
+
+  const program = ["/bin/sh", "-c", "id -u; kill -TERM $(cat /tmp/pid)"];
+  const run = await start({
+    ...shell("echo $$ > /tmp/pid; echo ready; while true; do sleep 0.1; done"),
+    user: "web",
+  }, { resume_hook: { exec: program }, files: [{ path: "/tmp/pid", base64: "", mode: 0o666 }] });
+  expect(await run.session.firstLogLine()).toBe("ready");
+  expect((await run.session.request("POST", "/v1/resumed", body)).status).toBe(200);
+  expect(await exitOf(run)).toMatchObject({ signal: "SIGTERM" });
+  expect(linesFrom(await linesOf(run), "stdout")).toEqual(["ready", "1000"]);
+  expect((await run.session.request("POST", "/v1/resumed", { ...body, entropy: 5 })).status).toBe(400);
+}, BOOT_WAIT_MS);
+
+test("vm-init answers while the app has filled its processes, and stops it then", async () => {
+  // The first shell goes on when no more can be forked: the loop is another's.
+  const script = "(while sleep 1000 & do :; done) 2>/dev/null; echo full; while true; do :; done";
+  const full = await start({ ...shell(script), user: "web" }, {
+    limits: { nofile: 1_024, rlimits: [{ name: "nproc", soft: 60, hard: 60 }] },
+  });
+  expect(await full.session.firstLogLine()).toBe("full");
+  for (let asked = 0; asked < 20; asked++) expect((await statusOf(full)).phase).toBe("running");
+  await full.session.request("POST", "/v1/stop", { signal: "SIGTERM", timeout_s: 5 });
+  expect(await exitOf(full)).toMatchObject({ exit_code: 143, signal: "SIGTERM" });
+}, BOOT_WAIT_MS);
 
 test("vm-init reports a user that the image does not have", async () => {
   const container = await start({ cmd: ["true"], user: "nobody-here" });

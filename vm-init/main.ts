@@ -8,23 +8,31 @@ import { LogRing } from "./api/log-ring.ts";
 import { ControlServer } from "./api/server.ts";
 import { say, sayFailure, stepsInWords } from "./boot/console.ts";
 import { ControlChannel } from "./boot/control-api.ts";
+import { writeFiles } from "./boot/files.ts";
 import { nameMachine } from "./boot/hostname.ts";
 import { Life, skip } from "./boot/life.ts";
-import { setLimits } from "./boot/limits.ts";
+import { type Placed, setLimits } from "./boot/limits.ts";
 import { mountKernelFilesystems } from "./boot/mounts.ts";
 import { setUpNetwork } from "./boot/network.ts";
-import { mountOverlayRoot, type OverlayRoot } from "./boot/overlay-root.ts";
-import { powerOff, settleDisks } from "./boot/power-off.ts";
+import { mountOverlayRoot } from "./boot/overlay-root.ts";
+import { type Disks, powerOff, settleDisks } from "./boot/power-off.ts";
+import { askRestart } from "./boot/restart.ts";
+import { resumed } from "./boot/resumed.ts";
+import { callResumeHook } from "./boot/resume-hook.ts";
 import { detectMode, readRunConfig } from "./boot/run-config.ts";
-import { spawnApp } from "./boot/spawn.ts";
+import { spawnApp, spawnProgram } from "./boot/spawn.ts";
 import { supervise } from "./boot/supervise.ts";
+import { addSwap } from "./boot/swap.ts";
 import { switchRoot } from "./boot/switch-root.ts";
-import { findUser } from "./boot/user.ts";
-import { countOomKills } from "./child/cgroup.ts";
+import { findUsers, giveVolumes } from "./boot/user.ts";
+import { mountVolumes } from "./boot/volumes.ts";
+import { countOoms } from "./child/cgroup.ts";
 import { killAll, Stopper } from "./child/stop.ts";
+import type { User } from "./child/user.ts";
 import { uptimeS } from "./system/clock.ts";
 import { assert } from "./system/error.ts";
 import { sendCtrlAltDelToInit } from "./system/machine.ts";
+import { syncDisks } from "./system/mount.ts";
 
 const STATUS_OK = 0;
 const STATUS_FAILED = 1;
@@ -39,8 +47,19 @@ const inContainer = mode === "container";
 const life = new Life(() => performance.now());
 const log = new LogRing(Date.now);
 const stopper = new Stopper();
-const channel = new ControlChannel(new ControlServer({ life, log, stopper }), mode);
-let root: OverlayRoot | undefined;
+/** Calls the user's hook; there is none before the app runs. */
+let callHook = () => {};
+const channel = new ControlChannel(
+  new ControlServer({
+    life,
+    log,
+    stopper,
+    restart: (body) => askRestart(body, life, log),
+    resumed: (body) => resumed(body, mode, () => callHook()),
+  }),
+  mode,
+);
+let disks: Disks = { swaps: [], volumes: [], layerFd: null };
 
 process.on("uncaughtException", fail);
 process.on("unhandledRejection", fail);
@@ -49,27 +68,63 @@ await boot().catch(fail);
 async function boot(): Promise<void> {
   const drivers = () => skip("the container's driver did it");
   const config = await life.step("run-config", () => readRunConfig(mode));
-  await life.step("mounts", () => inContainer ? drivers() : mountKernelFilesystems());
-  root = await life.step("overlay-root", () => inContainer ? drivers() : mountOverlayRoot());
+  await life.step("mounts", () => inContainer ? drivers() : mountKernelFilesystems(config));
+  const root = await life.step("overlay-root", () => inContainer ? drivers() : mountOverlayRoot());
   await life.step("switch-root", () => root === undefined ? drivers() : switchRoot(root.folder));
-  await life.step("volumes", () => skip("the run configuration has no volumes"));
-  await life.step("files", () => skip("the run configuration has no files"));
-  await life.step("network", () => setUpNetwork(config.network));
+  disks = { ...disks, layerFd: root?.layerFd ?? null };
+  const swap = await life.step("swap", () => addSwap(config.swap_mb, root));
+  disks = { ...disks, swaps: swap === undefined ? [] : [swap] };
+  const volumes = await life.step("volumes", () => inContainer ? drivers() : mountVolumes(config.volumes));
+  disks = { ...disks, volumes: volumes ?? [] };
+  await life.step("files", () => writeFiles(config.files));
+  await life.step("network", () => setUpNetwork(config));
   await life.step("hostname", () => nameMachine(config));
-  const user = await life.step("user", () => findUser(config.image.user));
-  const placed = await life.step("limits", () => setLimits(mode, config.limits));
+  const users = await life.step("user", () => {
+    const found = findUsers(config);
+    if (!inContainer) giveVolumes(config.volumes, found[0]!);
+    return found;
+  });
+  const placed = await life.step("limits", () => setLimits(mode, config));
   await life.step("control-api", () => channel.open());
   heedSignals(config.stop);
-  const oomKills = countOomKills();
-  const child = await life.step("spawn", () => spawnApp(config, user, log, placed));
-  life.running(child.pid);
-  stopper.started(child.pid);
-  say(`pid ${child.pid} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${stepsInWords(life.steps)})`);
-  const exit = await life.step("supervise", () => supervise(child, stopper, log, oomKills));
-  life.ended(exit);
-  await settleDisks(root?.layerFd ?? null);
-  await life.acknowledged(EXIT_ACK_WAIT_MS);
+  callHook = () =>
+    callResumeHook(
+      config.resume_hook,
+      stopper,
+      log,
+      (argv) => spawnProgram(config, argv, config.env, users[0]!, log, placed),
+    );
+  let restartAfterMs = await runApp(config, users, placed);
+  while (restartAfterMs !== null) {
+    const isToRun = await life.isToRunAfter(restartAfterMs);
+    if (!isToRun) noMoreRuns();
+    restartAfterMs = isToRun ? await runApp(config, users, placed) : await life.verdict(EXIT_ACK_WAIT_MS);
+  }
+  await settleDisks(disks);
   powerOff(mode, STATUS_OK);
+}
+
+/** One run of the user's processes, from the spawn to what the worker says of its end: the wait before the next, or null. */
+async function runApp(config: RunConfig, users: User[], placed: Placed): Promise<number | null> {
+  const ooms = countOoms();
+  const children = await life.step("spawn", () => spawnApp(config, users, log, placed));
+  const pids = children.map(({ pid }) => pid);
+  life.running(pids[0]!);
+  stopper.started(pids);
+  const steps = life.run === 0 ? stepsInWords(life.steps) : `restart ${life.run}`;
+  say(`pid ${pids.join(", ")} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${steps})`);
+  const exit = await life.step("supervise", () => supervise(children, config.stop, stopper, log, ooms));
+  syncDisks();
+  life.ended(exit);
+  return await life.verdict(EXIT_ACK_WAIT_MS);
+}
+
+/** A stop came before the next run began: that run ends as the one before it did. */
+function noMoreRuns(): void {
+  stopper.ended();
+  log.add("system", "stopped before it was to run again");
+  log.close();
+  life.ended({ ...life.exit!, at_ms: Date.now() });
 }
 
 /** Says the step, the operands and the reason, on the console and to the worker, then powers off. */
@@ -77,9 +132,9 @@ async function fail(error: unknown): Promise<never> {
   if (life.phase === "failed") powerOff(mode, STATUS_FAILED);
   sayFailure(life.failed(error));
   try {
-    if (life.pid !== null) killAll();
+    killAll();
     await channel.open();
-    await settleDisks(root?.layerFd ?? null);
+    await settleDisks(disks);
     await life.acknowledged(EXIT_ACK_WAIT_MS);
   } catch (second) {
     say(`and while reporting it: ${second}`);

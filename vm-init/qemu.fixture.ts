@@ -19,6 +19,8 @@ export interface TestVm {
   console(): string;
   /** The machine's own drive, an ext4 file. */
   readonly layerFile: string;
+  /** The one volume of a machine whose run configuration lists one. */
+  readonly volumeFile: string;
   /** A new connection to the control port, once the old one is closed. */
   connect(): Promise<GuestSession>;
   stop(): Promise<void>;
@@ -44,6 +46,8 @@ export async function bootVm(
   run(["mkfs.erofs", "--all-root", at("image"), root(folder)]);
   run(["truncate", "-s", "64M", at("layer")]);
   run(["mkfs.ext4", "-q", "-F", at("layer")]);
+  run(["truncate", "-s", "16M", at("volume")]);
+  run(["mkfs.ext4", "-q", "-F", at("volume")]);
   const json = Buffer.from(JSON.stringify(config));
   writeFileSync(at("config"), Buffer.concat([json, Buffer.alloc(SECTOR_BYTES - json.length % SECTOR_BYTES)]));
   const drive = (id: string, file: string, readOnly: boolean) => [
@@ -62,6 +66,7 @@ export async function bootVm(
       ...drive("image", at("image"), true),
       ...drive("layer", at("layer"), false),
       ...drive("config", at("config"), true),
+      ...(config.volumes === undefined ? [] : drive("volume", at("volume"), false)),
       // QEMU's own network without a way out: enough for the interface, its addresses and its neighbour 10.0.2.2.
       ...["-netdev", "user,id=net,restrict=on", "-device", `virtio-net-${suffix},netdev=net`],
       ...["-device", `virtio-serial-${suffix}`],
@@ -80,6 +85,7 @@ export async function bootVm(
   return {
     session: await connect(),
     layerFile: at("layer"),
+    volumeFile: at("volume"),
     exited: qemu.exited,
     console: () => readFileSync(at("console"), "latin1"),
     connect,

@@ -21,6 +21,8 @@ export interface Wanted {
   readonly read: (shown: string) => DebianPackage | null;
   /** What every version's package name begins with. */
   readonly prefix: string;
+  /** Of what `keep` takes out of it: another variant is provided beside it. */
+  readonly variant?: string;
   /** Puts what is needed of the unpacked package into `target`, which exists. */
   readonly keep: (found: DebianPackage, tree: string, target: string) => Promise<void>;
 }
@@ -47,7 +49,8 @@ export async function providePackage(
     onStep(`apt does not know ${wanted.ask} (${messageOf(error)}); going on with ${cached}`);
     return { id: cached, folder: join(folder, cached) };
   }
-  const id = `${known.name}_${known.version.replaceAll(":", "%3a")}`;
+  const variant = wanted.variant === undefined ? "" : `_${wanted.variant}`;
+  const id = `${known.name}_${known.version.replaceAll(":", "%3a")}${variant}`;
   const provided = { id, folder: join(folder, id) };
   if (await exists(provided.folder)) return provided;
   const work = await mkdtemp(join(folder, "work-"));

@@ -33,6 +33,7 @@ export async function provideKernel(folder: string, onStep: (line: string) => vo
     ask: META_PACKAGE,
     read: parseKernelPackage,
     prefix: "linux-image-",
+    variant: Bun.hash(MODULES.join()).toString(16),
     keep: keepKernel,
   }, onStep);
 }

@@ -15,6 +15,7 @@ test("hostsOf() names localhost, the machine by its addresses, and what the conf
   expect(hostsOf({ hostname: "h", network, hosts: [{ address: "10.0.0.1", names: ["db", "db.internal"] }] }))
     .toBe(
       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
+        "ff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n" +
         "172.30.0.3\th\nfd00::3\th\n10.0.0.1\tdb db.internal\n",
     );
 });
@@ -28,5 +29,8 @@ test("resolvConfOf() writes nameservers and search domains", () => {
     .toBe(
       "nameserver 10.0.0.53\nnameserver fd00::53\nsearch internal app.internal\n",
     );
+  expect(resolvConfOf({ nameservers: [], searches: [], options: ["ndots:2", "edns0"] })).toBe(
+    "options ndots:2 edns0\n",
+  );
   expect(resolvConfOf({ nameservers: ["10.0.0.53"], searches: [] })).toBe("nameserver 10.0.0.53\n");
 });

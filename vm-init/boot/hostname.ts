@@ -24,6 +24,8 @@ export function hostsOf(
   const lines = [
     { address: "127.0.0.1", names: ["localhost"] },
     { address: "::1", names: ["localhost", "ip6-localhost", "ip6-loopback"] },
+    { address: "ff02::1", names: ["ip6-allnodes"] },
+    { address: "ff02::2", names: ["ip6-allrouters"] },
     ...(own.length > 0 ? own : [{ address: "127.0.1.1", names: [hostname] }]),
     ...hosts,
   ];
@@ -31,13 +33,14 @@ export function hostsOf(
 }
 
 export function resolvConfOf(
-  { nameservers, searches }: {
-    readonly nameservers: readonly string[];
-    readonly searches: readonly string[];
-  },
+  { nameservers, searches, options = [] }: Pick<
+    NonNullable<RunConfig["network"]>,
+    "nameservers" | "searches" | "options"
+  >,
 ): string {
   const lines = nameservers.map((address) => `nameserver ${address}\n`);
   if (searches.length > 0) lines.push(`search ${searches.join(" ")}\n`);
+  if (options.length > 0) lines.push(`options ${options.join(" ")}\n`);
   return lines.join("");
 }
 

@@ -1,19 +1,48 @@
-/** Step limits: open files, and a cgroup for the app where the machine is a VM. */
+/** Step limits: sysctls, limits of processes, and a cgroup for the app where the machine is a VM. */
+import { writeFileSync } from "node:fs";
 import type { RunConfig } from "../../control/contract/run-config.ts";
 import { createAppCgroup, inAppCgroup } from "../child/cgroup.ts";
-import { dropNetAdmin, limitOpenFiles } from "../system/process.ts";
+import { BootError, messageOf } from "../system/error.ts";
+import { dropNetAdmin, setLimit, withLimits } from "../system/process.ts";
 import type { Mode } from "./run-config.ts";
 
 /** Runs a start where the limits hold. */
 export type Placed = <T>(work: () => T) => T;
 
-export function setLimits(mode: Mode, limits: RunConfig["limits"]): Placed {
-  limitOpenFiles(limits.nofile);
+/**
+ * A core goes into the working folder, named by its process, where RLIMIT_CORE allows one (it is 0 unless asked for). A
+ * kernel's own default would let the second crash overwrite the first one's.
+ */
+const CORE_PATTERN = { "kernel.core_pattern": "core.%p" };
+
+export function setLimits(mode: Mode, config: Pick<RunConfig, "limits" | "sysctls">): Placed {
+  const { nofile, rlimits = [] } = config.limits;
+  const sysctls: Record<string, string> = { ...mode === "vm" && CORE_PATTERN, ...config.sysctls };
+  for (const [name, value] of Object.entries(sysctls)) setSysctl(name, value);
+  setLimit({ name: "nofile", soft: nofile, hard: nofile });
+  const limited: Placed = (work) => withLimits(rlimits, work);
   if (mode === "container") {
     // Only vm-init needed it, for the network; the driver's cgroup holds the rest.
     dropNetAdmin();
-    return (work) => work();
+    return limited;
   }
   createAppCgroup();
-  return inAppCgroup;
+  return (work) => inAppCgroup(() => limited(work));
+}
+
+function setSysctl(name: string, value: string): void {
+  const file = sysctlFile(name);
+  try {
+    // Not made where it is missing: procfs would say EACCES, which is not the reason.
+    writeFileSync(file, value, { flag: "r+" });
+  } catch (error) {
+    throw new BootError(`Cannot set the sysctl ${name} to ${value}: ${messageOf(error)}`);
+  }
+}
+
+/** As sysctl(8): where the first separator is a dot, dots and slashes change places. */
+export function sysctlFile(name: string): string {
+  const isDotted = /^[^./]*\./.test(name);
+  const path = isDotted ? name.replace(/[./]/g, (found) => found === "." ? "/" : ".") : name;
+  return `/proc/sys/${path}`;
 }

@@ -1,4 +1,4 @@
-/** Step network: loopback and the machine's one interface, with addresses and default routes. */
+/** Step network: loopback and the machine's interface, with addresses and default routes; the private network's, where it is another. */
 import { readdirSync } from "node:fs";
 import { isIP } from "node:net";
 import type { RunConfig } from "../../control/contract/run-config.ts";
@@ -17,13 +17,18 @@ import { skip, type Skipped } from "./life.ts";
 const INTERFACE_WAIT_MS = 5_000;
 const INTERFACE_POLL_MS = 10;
 
-export async function setUpNetwork(network: RunConfig["network"]): Promise<void | Skipped> {
+export async function setUpNetwork(
+  { network, private_network: own }: Pick<RunConfig, "network" | "private_network">,
+): Promise<void | Skipped> {
   const loopback = indexOf("lo");
   if (loopback !== 0) request(linkUpMessage(loopback, null), "bring up lo");
+  if (own !== undefined) {
+    const index = await bringUp(own.interface, own.mtu);
+    request(addressMessage(index, parseAddress(own.address6)), `add ${own.address6} to ${own.interface}`);
+  }
   if (network === null) return skip("the run configuration has no network");
   const name = network.interface;
-  const index = await indexOfSoon(name);
-  request(linkUpMessage(index, network.mtu), `bring up ${name} with MTU ${network.mtu}`);
+  const index = await bringUp(name, network.mtu);
   for (const address of [network.address4, network.address6]) {
     if (address !== null) request(addressMessage(index, parseAddress(address)), `add ${address} to ${name}`);
   }
@@ -31,6 +36,12 @@ export async function setUpNetwork(network: RunConfig["network"]): Promise<void 
     if (gateway === null) continue;
     request(defaultRouteMessage(index, parseAddress(gateway)), `route by default over ${gateway} on ${name}`);
   }
+}
+
+async function bringUp(name: string, mtu: number): Promise<number> {
+  const index = await indexOfSoon(name);
+  request(linkUpMessage(index, mtu), `bring up ${name} with MTU ${mtu}`);
+  return index;
 }
 
 async function indexOfSoon(name: string): Promise<number> {

@@ -15,7 +15,9 @@ export function callResumeHook(
   if (hook === undefined) return;
   try {
     if ("signal" in hook) {
-      if (!stopper.signal(hook.signal)) log.add("system", `resumed; no process runs to be sent ${hook.signal}`);
+      if (!stopper.signal(hook.signal)) {
+        log.add("system", `resumed; no process runs to be sent ${hook.signal}`);
+      }
       return;
     }
     void run(hook.exec).ended.then(({ exitCode, signal }) => {

@@ -1,9 +1,9 @@
-/** Step spawn: what to run, as whom, with what, where; then runs it. */
+/** Step spawn: what to run, as whom, with what, where; then runs it, all of it. */
 import { mkdirSync, statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { RunConfig } from "../../control/contract/run-config.ts";
 import type { LogRing } from "../api/log-ring.ts";
-import { argvOf } from "../child/argv.ts";
+import { argvOf, argvOfProcess } from "../child/argv.ts";
 import { type Child, startChild } from "../child/child.ts";
 import { envOf } from "../child/env.ts";
 import { findExecutable } from "../child/executable.ts";
@@ -11,9 +11,34 @@ import type { User } from "../child/user.ts";
 import { BootError, messageOf } from "../system/error.ts";
 import type { Placed } from "./limits.ts";
 
-export function spawnApp(config: RunConfig, user: User, log: LogRing, placed: Placed): Child {
-  const argv = argvOf(config);
-  const env = envOf(config.image.env, config.env, user.home);
+/** One child for each of the configuration's processes, or the one that its entrypoint and command name. */
+export function spawnApp(config: RunConfig, users: readonly User[], log: LogRing, placed: Placed): Child[] {
+  const processes = config.processes ?? [];
+  if (processes.length === 0) {
+    return [spawnProgram(config, argvOf(config), config.env, users[0]!, log, placed)];
+  }
+  return processes.map((process, index) =>
+    spawnProgram(
+      config,
+      argvOfProcess(config, process),
+      { ...config.env, ...process.env },
+      users[index]!,
+      log,
+      placed,
+    )
+  );
+}
+
+/** Any program beside them, in the same surroundings. */
+export function spawnProgram(
+  config: RunConfig,
+  argv: readonly string[],
+  machineEnv: Readonly<Record<string, string>>,
+  user: User,
+  log: LogRing,
+  placed: Placed,
+): Child {
+  const env = envOf(config.image.env, machineEnv, user.home);
   const workingFolder = makeWorkingFolder(config.image.working_dir);
   const file = findExecutable(argv[0]!, env.PATH!, workingFolder);
   return startChild({ file, argv, env, workingFolder, user }, log, placed);

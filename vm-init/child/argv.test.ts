@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { argvOf } from "./argv.ts";
+import { argvOf, argvOfProcess } from "./argv.ts";
 
 const image = (entrypoint: string[], cmd: string[]) => ({
   entrypoint,
@@ -24,4 +24,17 @@ test("argvOf() says that there is nothing to run", () => {
   expect(() => argvOf({ image: image([], []), entrypoint: null, command: null })).toThrow(
     "the image has no Entrypoint and no Cmd, and the machine no command",
   );
+});
+
+test.each([
+  ["exec as it stands", { exec: ["/x"], entrypoint: ["/e"], command: ["c"] }, ["/x"]],
+  ["its entrypoint without the image's Cmd", { exec: null, entrypoint: ["/e"], command: null }, ["/e"]],
+  ["its command behind the machine's entrypoint", { exec: null, entrypoint: null, command: ["c"] }, [
+    "/m",
+    "c",
+  ]],
+  ["the machine's wish where it has none", { exec: null, entrypoint: null, command: null }, ["/m", "m"]],
+])("argvOfProcess() gives %s", (_, process, argv) => {
+  const machine = { image: image(["/i"], ["i"]), entrypoint: ["/m"], command: ["m"] };
+  expect(argvOfProcess(machine, process)).toEqual(argv);
 });

@@ -5,7 +5,7 @@ import { LineSplitter } from "../api/lines.ts";
 import { BootError, codeOf, messageOf } from "../system/error.ts";
 import { openPipe, withIdentity } from "../system/process.ts";
 import type { Ended } from "./exit.ts";
-import { reapOrphans } from "./reap.ts";
+import { keepOwn } from "./reap.ts";
 import type { User } from "./user.ts";
 
 export interface Program {
@@ -19,6 +19,8 @@ export interface Program {
 
 export interface Child {
   readonly pid: number;
+  /** Of the program, for people. */
+  readonly name: string;
   readonly ended: Promise<Ended>;
   /** Both outputs have been read to their end: no process holds them any more. */
   readonly drained: Promise<void>;
@@ -28,20 +30,17 @@ export interface Child {
 export function startChild(program: Program, log: LogRing, placed: <T>(work: () => T) => T): Child {
   const stdout = openOutput(program.user);
   const stderr = openOutput(program.user);
-  const own = new Set<number>();
-  process.on("SIGCHLD", () => reapOrphans(own));
   const spawned = spawn(program, stdout.writeEnd, stderr.writeEnd, placed);
-  own.add(spawned.pid);
-  const ended = spawned.exited.then(() => {
-    own.clear();
-    reapOrphans(own);
-    return { exitCode: spawned.signalCode === null ? spawned.exitCode : null, signal: spawned.signalCode };
-  });
+  keepOwn(spawned);
+  const ended = spawned.exited.then(() => ({
+    exitCode: spawned.signalCode === null ? spawned.exitCode : null,
+    signal: spawned.signalCode,
+  }));
   const drained = Promise.all([
     readLines(stdout.readEnd, "stdout", log),
     readLines(stderr.readEnd, "stderr", log),
   ]).then(() => {});
-  return { pid: spawned.pid, ended, drained };
+  return { pid: spawned.pid, name: program.argv[0]!, ended, drained };
 }
 
 /** A program may open /dev/stdout by its path: the pipe must belong to its user. */

@@ -39,10 +39,19 @@ test.each([
     "process was killed for memory (status 137)",
   ],
 ])("exitOf() turns %j with %i OOM kills into a status", (ended, oomKills, exit, words) => {
-  expect(exitOf(ended, oomKills, 5)).toEqual({ ...exit, at_ms: 5 });
-  expect(describeExit(exitOf(ended, oomKills, 5))).toBe(words);
+  const oom = { kills: oomKills, scope: null };
+  expect(exitOf(ended, oom, 5)).toEqual({ ...exit, oom_scope: null, at_ms: 5 });
+  expect(describeExit(exitOf(ended, oom, 5))).toBe(words);
 });
 
 test("exitOf() does not blame memory for an app that survived the kill of a child", () => {
-  expect(exitOf({ exitCode: 1, signal: null }, 3, 0).oom_killed).toBe(false);
+  const exit = exitOf({ exitCode: 1, signal: null }, { kills: 3, scope: "app" }, 0);
+  expect(exit).toMatchObject({ oom_killed: false, oom_scope: null });
+});
+
+test("exitOf() tells an app that took its share from a machine that ran dry", () => {
+  const exit = exitOf({ exitCode: null, signal: "SIGKILL" }, { kills: 1, scope: "machine" }, 0);
+  expect(describeExit(exit)).toBe(
+    "process was killed for memory (status 137); the machine's memory had run out, not the app's share",
+  );
 });

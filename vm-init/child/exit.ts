@@ -1,5 +1,6 @@
 /** How the user's process ended, in the numbers that shells and container runtimes use. */
 import type { GuestExit } from "../../control/contract/guest-api.ts";
+import type { Oom } from "./cgroup.ts";
 import { assert } from "../system/error.ts";
 import { signalNumber } from "../system/process.ts";
 
@@ -13,10 +14,10 @@ export interface Ended {
 }
 
 /**
- * `oomKills`: processes that the kernel killed for memory meanwhile. The end counts as an OOM kill only where the
+ * `oom`: what the kernel killed for memory meanwhile. The end counts as an OOM kill only where the
  * process itself was killed, or passed on that status of a child (a shell does).
  */
-export function exitOf({ exitCode, signal }: Ended, oomKills: number, atMs: number): GuestExit {
+export function exitOf({ exitCode, signal }: Ended, oom: Oom, atMs: number): Omit<GuestExit, "run"> {
   const number = typeof signal === "string" ? signalNumber(signal) : signal;
   assert(
     exitCode !== null || number !== null,
@@ -24,11 +25,21 @@ export function exitOf({ exitCode, signal }: Ended, oomKills: number, atMs: numb
   );
   const code = number === null ? (exitCode ?? 0) & 0xff : 128 + number;
   const name = typeof signal === "number" ? `SIG${signal}` : signal;
-  return { exit_code: code, signal: name, oom_killed: oomKills > 0 && code === KILLED_STATUS, at_ms: atMs };
+  const isOom = oom.kills > 0 && code === KILLED_STATUS;
+  return {
+    exit_code: code,
+    signal: name,
+    oom_killed: isOom,
+    oom_scope: isOom ? oom.scope : null,
+    at_ms: atMs,
+  };
 }
 
 /** One line for people, in the machine's log. */
-export function describeExit({ exit_code, signal, oom_killed }: GuestExit): string {
-  if (oom_killed) return `process was killed for memory (status ${exit_code})`;
+export function describeExit({ exit_code, signal, oom_killed, oom_scope }: GuestExit): string {
+  if (oom_killed) {
+    const whose = oom_scope === "machine" ? "; the machine's memory had run out, not the app's share" : "";
+    return `process was killed for memory (status ${exit_code})${whose}`;
+  }
   return signal === null ? `process ended with status ${exit_code}` : `process was ended by ${signal}`;
 }

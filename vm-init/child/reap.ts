@@ -7,6 +7,21 @@ import { peekEndedChild, reapChild } from "../system/process.ts";
 /** In one go; more wait for the next SIGCHLD, so that a fork bomb cannot hold the event loop. */
 const REAPS_MAX = 1_024;
 
+const own = new Set<number>();
+let isWatching = false;
+
+/** Keeps the status of a child for `Bun.spawn`, which waits for it. To be called in the same turn as the spawn. */
+export function keepOwn({ pid, exited }: { readonly pid: number; readonly exited: Promise<unknown> }): void {
+  own.add(pid);
+  void exited.then(() => {
+    own.delete(pid);
+    reapOrphans(own);
+  });
+  if (isWatching) return;
+  isWatching = true;
+  process.on("SIGCHLD", () => reapOrphans(own));
+}
+
 export interface Waiting {
   peek(): number | null;
   reap(pid: number): void;

@@ -1,4 +1,7 @@
-/** A stop: the signal at once, SIGKILL for everything when patience ends. A second stop replaces the first's patience. */
+/**
+ * A stop: the signal to each main process at once, SIGKILL for everything when patience ends. A second stop replaces the
+ * first's patience.
+ */
 import { BootError } from "../system/error.ts";
 import { kill, signalNumber } from "../system/process.ts";
 
@@ -6,37 +9,44 @@ const ALL = -1;
 const SIGKILL = 9;
 
 export class Stopper {
-  #pid: number | null = null;
+  #pids: readonly number[] = [];
   #timer: Timer | null = null;
   #early: { signal: string; timeoutS: number } | null = null;
 
-  /** The process runs: a stop that came before it is done now. */
-  started(pid: number): void {
-    this.#pid = pid;
+  /** The processes run: a stop that came before them is done now. */
+  started(pids: readonly number[]): void {
+    this.#pids = pids;
     if (this.#early !== null) this.stop(this.#early.signal, this.#early.timeoutS);
   }
 
   ended(): void {
-    this.#pid = null;
+    this.#pids = [];
+    this.#early = null;
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
 
   stop(signal: string, timeoutS: number): void {
     const number = numberOf(signal);
-    if (this.#pid === null) {
+    if (this.#pids.length === 0) {
       this.#early = { signal, timeoutS };
       return;
     }
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = setTimeout(killAll, timeoutS * 1_000);
-    kill(this.#pid, number);
+    for (const pid of this.#pids) kill(pid, number);
+  }
+
+  /** One has ended by itself: the others follow. A stop that goes on already keeps its patience. */
+  stopOthers(gone: number, signal: string, timeoutS: number): void {
+    this.#pids = this.#pids.filter((pid) => pid !== gone);
+    if (this.#timer === null && this.#pids.length > 0) this.stop(signal, timeoutS);
   }
 
   /** False where no process runs. */
   signal(signal: string): boolean {
     const number = numberOf(signal);
-    return this.#pid !== null && kill(this.#pid, number);
+    return this.#pids.map((pid) => kill(pid, number)).includes(true);
   }
 }
 

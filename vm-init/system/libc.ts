@@ -10,6 +10,7 @@ export const libc = dlopen("libc.so.6", {
   umount2: { args: [cstring, i32], returns: i32 },
   chroot: { args: [cstring], returns: i32 },
   swapon: { args: [cstring, i32], returns: i32 },
+  swapoff: { args: [cstring], returns: i32 },
   posix_fallocate: { args: [i32, i64, i64], returns: i32 },
   clock_settime: { args: [i32, ptr], returns: i32 },
   ioctl: { args: [i32, u64, ptr], returns: i32 },

@@ -1,4 +1,4 @@
-/** mount(2) and chroot(2). Each call names its operands when the kernel refuses it. */
+/** mount(2), umount2(2), swapon(2) and chroot(2). Each call names its operands when the kernel refuses it. */
 import { check, libc, text } from "./libc.ts";
 
 /** linux/mount.h. */
@@ -11,6 +11,8 @@ export const MountFlag = {
   noAtime: 1_024,
   move: 8_192,
 } as const;
+
+const MNT_DETACH = 2;
 
 export interface Mount {
   readonly source: string;
@@ -39,6 +41,23 @@ export function moveMount(from: string, to: string): void {
 export function remountReadOnly(target: string): void {
   const flags = BigInt(MountFlag.remount | MountFlag.readOnly);
   check(libc.mount(text("none"), text(target), text(""), flags, null), `remount ${target} read-only`);
+}
+
+export function unmount(target: string): void {
+  check(libc.umount2(text(target), 0), `umount ${target}`);
+}
+
+/** Takes it out of sight at once; the kernel lets go of it when the last who uses it does. */
+export function detach(target: string): void {
+  check(libc.umount2(text(target), MNT_DETACH), `umount ${target} lazily`);
+}
+
+export function swapOn(path: string): void {
+  check(libc.swapon(text(path), 0), `swapon ${path}`);
+}
+
+export function swapOff(path: string): void {
+  check(libc.swapoff(text(path)), `swapoff ${path}`);
 }
 
 export function chroot(folder: string): void {

@@ -12,7 +12,20 @@ const WNOWAIT = 0x01000000;
 const SIGINFO_BYTES = 128;
 const SI_PID_OFFSET = 16;
 
-const RLIMIT_NOFILE = 7;
+/** bits/resource.h. */
+const RLIMITS = {
+  fsize: 1,
+  stack: 3,
+  core: 4,
+  nproc: 6,
+  nofile: 7,
+  memlock: 8,
+  sigpending: 11,
+  msgqueue: 12,
+  nice: 13,
+  rtprio: 14,
+} as const;
+const RLIM_INFINITY = 0xffff_ffff_ffff_ffffn;
 const PR_CAPBSET_DROP = 24;
 const CAP_NET_ADMIN = 12;
 const O_CLOEXEC = 0o2000000;
@@ -96,12 +109,45 @@ function setGroups(groups: readonly number[]): void {
   check(libc.setgroups(BigInt(groups.length), list), `setgroups ${groups.join(",")}`);
 }
 
+export interface Limit {
+  readonly name: keyof typeof RLIMITS;
+  readonly soft: number | "unlimited";
+  readonly hard: number | "unlimited";
+}
+
 /** For this process and all that it starts. */
-export function limitOpenFiles(count: number): void {
-  check(
-    libc.setrlimit(RLIMIT_NOFILE, BigUint64Array.of(BigInt(count), BigInt(count))),
-    `setrlimit NOFILE ${count}`,
-  );
+export function setLimit({ name, soft, hard }: Limit): void {
+  const pair = BigUint64Array.of(limitOf(soft), limitOf(hard));
+  check(libc.setrlimit(RLIMITS[name], pair), `setrlimit ${name} to ${soft}, at most ${hard}`);
+}
+
+function limitOf(value: Limit["soft"]): bigint {
+  return value === "unlimited" ? RLIM_INFINITY : BigInt(value);
+}
+
+/** What `work` starts has these limits for good; this process gets its own back. */
+export function withLimits<T>(limits: readonly Limit[], work: () => T): T {
+  const before = limits.map(({ name }) => {
+    const pair = new BigUint64Array(2);
+    check(libc.getrlimit(RLIMITS[name], pair), `getrlimit ${name}`);
+    return { name, pair };
+  });
+  try {
+    for (const limit of limits) setLimit(limit);
+    return work();
+  } finally {
+    for (const { name, pair } of before) restoreLimit(name, pair);
+  }
+}
+
+/** Without CAP_SYS_RESOURCE (a container) a hard limit that was lowered stays so. */
+function restoreLimit(name: Limit["name"], pair: BigUint64Array): void {
+  if (libc.setrlimit(RLIMITS[name], pair) === 0) return;
+  const lowered = new BigUint64Array(2);
+  check(libc.getrlimit(RLIMITS[name], lowered), `getrlimit ${name}`);
+  const [soft, hard] = [pair[0]!, lowered[1]!];
+  const kept = BigUint64Array.of(soft < hard ? soft : hard, hard);
+  check(libc.setrlimit(RLIMITS[name], kept), `setrlimit ${name} back`);
 }
 
 /** Processes started from now on cannot administer the network, root's included. */
