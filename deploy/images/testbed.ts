@@ -5,6 +5,10 @@ import { buildGuest, type GuestFiles } from "./build.ts";
 
 let guest: Promise<GuestFiles> | null = null;
 
+export function testGuestFolder(): string {
+  return join(tmpdir(), `godwit-test-guest-${userInfo().uid}`);
+}
+
 export function testGuest(): Promise<GuestFiles> {
-  return guest ??= buildGuest({ folder: join(tmpdir(), `godwit-test-guest-${userInfo().uid}`) });
+  return guest ??= buildGuest({ folder: testGuestFolder() });
 }

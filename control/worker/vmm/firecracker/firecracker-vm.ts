@@ -205,6 +205,7 @@ function suspendFailed(machineId: string, error: unknown): GodwitError {
   return new GodwitError("vmm.suspend_failed", `Cannot suspend machine ${machineId}: ${messageOf(error)}`, {
     fault: "us",
     retryable: true,
+    hint: "the machine goes on running; stop it, or ask again",
     cause: error,
   });
 }
