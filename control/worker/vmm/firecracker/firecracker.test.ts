@@ -4,16 +4,13 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import {
-  closeSync,
   existsSync,
-  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
 import { join } from "node:path";
 import { driverContract, guestOf } from "../driver.contract.ts";
@@ -24,6 +21,7 @@ import { cgroupNames } from "../runc/cgroups.ts";
 import { mountsBelow } from "../runc/rootfs.ts";
 import { FirecrackerApi } from "./api-client.ts";
 import { apiRequest } from "./api-types.ts";
+import { damage } from "./damage.fixture.ts";
 import { MEMORY_MARK } from "./fake/devices.fixture.ts";
 import { installFake } from "./fake/install.fixture.ts";
 import { FirecrackerDriver } from "./firecracker-driver.ts";
@@ -48,11 +46,7 @@ driverContract({
   ownerArguments: [fake.programs.jailer, fake.programs.firecracker],
   record: "firecracker.json",
   makeLink,
-  damage: (spec) => {
-    const file = openSync(pathsOf(spec).saved, "r+");
-    writeSync(file, "x", 2_000);
-    closeSync(file);
-  },
+  damage: (spec) => damage(spec, fake.programs.firecracker),
 });
 
 describe("Firecracker", () => {
