@@ -35,6 +35,15 @@ const TEST_MS_MAX = 60_000;
 const GUEST_WAIT_MS = 20_000;
 const never = new AbortController().signal;
 
+const DRIVE_B = {
+  drive_id: "b",
+  path_on_host: "/b",
+  is_root_device: false,
+  is_read_only: true,
+  cache_type: "Unsafe",
+  io_engine: "Sync",
+};
+
 const fake = installFake();
 afterAll(() => fake.remove());
 const pathsOf = (spec: VmSpec) => firecrackerPaths(spec, fake.programs.firecracker);
@@ -291,7 +300,7 @@ describe("Firecracker", () => {
     expect(await raw("PUT", "/vsock", { guest_cid: "three" })).toStartWith(
       "An error occurred when deserializing the json body of a request: ",
     );
-    expect(await raw("PUT", "/drives/a", { drive_id: "b", is_root_device: false })).toContain(
+    expect(await raw("PUT", "/drives/a", DRIVE_B)).toContain(
       "does not match the id from the body",
     );
     api.close();

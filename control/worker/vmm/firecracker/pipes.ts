@@ -45,11 +45,7 @@ export class Pipes {
   drain(): void {
     if (this.#closed) return;
     const said = readAvailable(this.#log);
-    if (said.length > 0) {
-      const file = openSync(this.#output, "a", 0o600);
-      writeSync(file, said);
-      closeSync(file);
-    }
+    if (said.length > 0) append(this.#output, said);
     try {
       for (const line of this.#splitter.push(readAvailable(this.#metrics))) {
         const parsed = MetricsLine.safeParse(JSON.parse(line));
@@ -67,6 +63,20 @@ export class Pipes {
     this.#closed = true;
     clearInterval(this.#timer);
     for (const fd of [this.#log, this.#metrics]) if (fd !== null) closeSync(fd);
+  }
+}
+
+/** What is said of a machine whose folder is gone, or on a disk that is full, is lost: no VM ends for that. */
+function append(file: string, said: Buffer): void {
+  try {
+    const fd = openSync(file, "a", 0o600);
+    try {
+      writeSync(fd, said);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    if (!["ENOENT", "ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
   }
 }
 
