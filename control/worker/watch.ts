@@ -21,6 +21,9 @@ import { GuestClient } from "./vmm/guest-client.ts";
 export const STATUS_WAIT_MS = 10_000;
 /** After the VM's end its last words may still be on their way through the stream. */
 export const LAST_WORDS_WAIT_MS = 500;
+/** Of a conversation's first seconds, and how long a busy guest may take to answer. */
+const PROVED_AFTER_MS = [1_000, 4_000];
+const PROOF_WAIT_MS = 10_000;
 const RECONNECT: Backoff = { firstMs: 20, capMs: 2_000 };
 
 export interface WatcherOptions {
@@ -143,10 +146,30 @@ export class Watcher {
     onAnswer();
     this.#hello.resolve(status);
     const lines = this.#pump(client);
+    void this.#prove(client);
     while (status.phase === "booting") status = await client.status({ waitMs: STATUS_WAIT_MS, signal });
     this.#booted.resolve(status);
     if (status.phase !== "failed") this.#exit.resolve(await client.exit({ signal }));
     if (!await lines) throw this.#gone();
+  }
+
+  /**
+   * A port may have lost a conversation that it began, and long polls would never tell: asked again a little later, and
+   * begun anew where no answer comes.
+   */
+  async #prove(client: GuestClient): Promise<void> {
+    const { signal } = this.#end;
+    for (const afterMs of PROVED_AFTER_MS) {
+      await pause(afterMs, signal);
+      if (signal.aborted || client.isOver) return;
+      try {
+        await client.status({ signal, timeoutMs: PROOF_WAIT_MS });
+      } catch (error) {
+        if (signal.aborted || client.isOver) return;
+        this.#options.onTrouble(error);
+        return client.close();
+      }
+    }
   }
 
   /** Whether the guest has ended its lines; they also end with the connection, and then the rest is still to come. */

@@ -42,6 +42,10 @@ export interface HandRun {
   readonly configFrom: string;
   readonly configFile: string;
   readonly controlSocket: string;
+  readonly qmpSocket: string;
+  /** Plain, as `cat` would write it. */
+  readonly memoryFile: string;
+  readonly resumeScriptFile: string;
 }
 
 export interface QemuProcess {
@@ -91,12 +95,15 @@ export function planHandRun(original: Original, folder: string, tap: string): Ha
     configFrom: optionValue(argv, "id=config", "file"),
     configFile: join(folder, "run-config.img"),
     controlSocket: join(folder, "control.sock"),
+    qmpSocket: join(folder, "qmp.sock"),
+    memoryFile: join(folder, "memory"),
+    resumeScriptFile: join(folder, "resume.sh"),
   };
   const places = new Map([
     [renamed.layerFrom, renamed.layerFile],
     [renamed.configFrom, renamed.configFile],
     [optionValue(argv, "id=control", "path"), renamed.controlSocket],
-    [optionValue(argv, "id=qmp", "path"), join(folder, "qmp.sock")],
+    [optionValue(argv, "id=qmp", "path"), renamed.qmpSocket],
     [optionValue(argv, "id=console", "path"), join(folder, "console.log")],
     [`ifname=${original.link},`, `ifname=${tap},`],
   ]);
@@ -109,6 +116,15 @@ export function planHandRun(original: Original, folder: string, tap: string): Ha
 }
 
 export function scriptOf(original: Original, plan: HandRun): string {
+  return script(original, plan, "");
+}
+
+/** QEMU reads the memory from a file that the shell opened; what was saved from a guest that ran goes on by itself. */
+export function resumeScriptOf(original: Original, plan: HandRun): string {
+  return script(original, plan, ` -incoming fd:9 9<${quoted(plan.memoryFile)}`);
+}
+
+function script(original: Original, plan: HandRun, more: string): string {
   const { tap } = plan;
   return `#!/bin/sh
 set -eu
@@ -117,7 +133,7 @@ ip address add ${original.gateway} dev ${tap}
 ip link set dev ${tap} up
 # The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
 ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
-exec ${plan.argv.map(quoted).join(" ")}
+exec ${plan.argv.map(quoted).join(" ")}${more}
 `;
 }
 
@@ -126,6 +142,7 @@ export function prepareHandRun(original: Original, plan: HandRun): void {
   copyFileSync(plan.configFrom, plan.configFile);
   chmodSync(plan.configFile, 0o600);
   writeFileSync(plan.scriptFile, scriptOf(original, plan), { mode: 0o700 });
+  writeFileSync(plan.resumeScriptFile, resumeScriptOf(original, plan), { mode: 0o700 });
 }
 
 /** A fresh copy of the layer for each run, as the machine's own stands when it is stopped. */
@@ -139,10 +156,10 @@ export interface HandVm {
   end(): Promise<void>;
 }
 
-export function startByHand(plan: HandRun): HandVm {
+export function startByHand(plan: HandRun, scriptFile = plan.scriptFile): HandVm {
   const output = openSync(join(plan.folder, "qemu.log"), "w");
   // exec: the script's process becomes QEMU.
-  const child = Bun.spawn(["/bin/sh", plan.scriptFile], { stdio: ["ignore", output, output] });
+  const child = Bun.spawn(["/bin/sh", scriptFile], { stdio: ["ignore", output, output] });
   closeSync(output);
   return {
     async end() {

@@ -16,7 +16,6 @@ import { firstByte, type Target } from "./first-byte.ts";
 import {
   copyLayer,
   type HandRun,
-  optionValue,
   type Original,
   planHandRun,
   prepareHandRun,
@@ -25,6 +24,13 @@ import {
   scriptOf,
   startByHand,
 } from "./hand-run.ts";
+import {
+  describeOriginal,
+  findMachine,
+  type MeasuredMachine,
+  startMachine,
+  stopMachine,
+} from "./measured-machine.ts";
 import { wholeNumber } from "./options.ts";
 import { type OwnStack, withOwnStack } from "./own-stack.ts";
 import { alternate, median, ratioOf } from "./rounds.ts";
@@ -36,7 +42,6 @@ const HAND_MS_MAX = 60_000;
 /** Far above what the platform takes before QEMU, far below the worker's patience with a silent guest. */
 const FIRST_QEMU_MS_MAX = 5_000;
 const TRIES_MAX = 4;
-const STOP_S_MAX = 60;
 const GUEST_STATUS_MS_MAX = 30_000;
 /** The port that the example app listens on inside. */
 const APP_PORT = 8_080;
@@ -103,7 +108,7 @@ function report(
   peers: number[],
   tally: Tally,
   guest: GuestStatus,
-  machine: FoundMachine,
+  machine: MeasuredMachine,
   say: (line: string) => void,
 ) {
   const afterAccepted = ours.map((ms, round) => ms - tally.acceptedMs[round]!);
@@ -128,54 +133,13 @@ function report(
   };
 }
 
-interface FoundMachine {
-  readonly machineId: string;
-  readonly privateIp: string;
-  readonly memoryMb: number;
-}
-
-async function findMachine(stack: OwnStack): Promise<FoundMachine> {
-  const name = stack.appUrl.hostname.split(".")[0];
-  const { app } = await stack.api.graphql<{
-    app: {
-      machines: { edges: { node: { machineId: string; privateIp: string; guest: { memoryMb: number } } }[] };
-    };
-  }>(
-    `query ($name: String!) { app(name: $name) { machines(first: 1) { edges { node {
-      machineId privateIp guest { memoryMb } } } } } }`,
-    { name },
-  );
-  const node = app.machines.edges[0]?.node;
-  if (node === undefined) {
-    throw new GodwitError("bench.no_machine", `App ${name} has no machine`, { fault: "us" });
-  }
-  return { machineId: node.machineId, privateIp: node.privateIp, memoryMb: node.guest.memoryMb };
-}
-
-function describeOriginal({ machineId, privateIp }: FoundMachine): Original {
-  const { argv } = qemuOf(machineId);
-  const link = optionValue(argv, "id=link", "ifname");
-  const shown = Bun.spawnSync(["ip", "-json", "-4", "address", "show", "dev", link]).stdout.toString();
-  const [device] = JSON.parse(shown) as { addr_info: { local: string; prefixlen: number }[] }[];
-  const own = device?.addr_info[0];
-  if (own === undefined) throw new Error(`Link ${link} has no IPv4 address`);
-  return {
-    argv,
-    machineId,
-    link,
-    gateway: `${own.local}/${own.prefixlen}`,
-    address: privateIp.split("/")[0]!,
-    mac: optionValue(argv, "netdev=link", "mac"),
-  };
-}
-
 /**
  * Milliseconds from sending the call. A microvm under TCG hangs now and then at boot; then the worker, after its bound,
  * starts a second one, perhaps of another machine type. Such a start says nothing about the platform and is run again.
  */
 async function runByPlatform(
   stack: OwnStack,
-  { machineId }: FoundMachine,
+  { machineId }: MeasuredMachine,
   tally: Tally,
   whileItRuns: () => void,
 ): Promise<number> {
@@ -186,10 +150,7 @@ async function runByPlatform(
       host: stack.appUrl.host,
     };
     const from = performance.now();
-    const call = stack.api.graphql(
-      `mutation ($input: MachineActionInput!) { startMachine(input: $input) { machine { state } } }`,
-      { input: { machineId } },
-    ).then(() => performance.now() - from);
+    const call = startMachine(stack, machineId).then(() => performance.now() - from);
     const [at, acceptedMs] = await Promise.all([firstByte(target, START_MS_MAX), call]);
     const beforeQemuMs = performance.now() - from - qemuOf(machineId).ageMs;
     const isFirstVm = beforeQemuMs < FIRST_QEMU_MS_MAX;
@@ -203,14 +164,6 @@ async function runByPlatform(
     tally.hangs.platform++;
     if (tried === TRIES_MAX) throw hungTooOften("the platform's VM");
   }
-}
-
-async function stopMachine(stack: OwnStack, machineId: string): Promise<void> {
-  await stack.api.graphql(
-    `mutation ($input: StopMachineInput!) { stopMachine(input: $input) { machine { state } } }`,
-    { input: { machineId } },
-  );
-  await stack.api.rest(`/v1/machines/${machineId}/wait?state=stopped&timeout_s=${STOP_S_MAX}`);
 }
 
 async function runByHand(plan: HandRun, address: string, tally: Tally): Promise<number> {

@@ -6,7 +6,7 @@
  * are made non-blocking for their short moment. A host that reconnects faster than the guest looks is noticed by the
  * HTTP/2 preface that it starts with (RFC 9113 section 3.4).
  */
-import { openSync, read, readdirSync, readFileSync } from "node:fs";
+import { openSync, read, readdirSync, readFileSync, readSync } from "node:fs";
 import { Duplex } from "node:stream";
 import { constants } from "node:os";
 import { BootError, codeOf, SystemError } from "./error.ts";
@@ -18,6 +18,10 @@ const WRITE_BYTES_MAX = 32_768;
 /** Between looks for a host that is not connected, and between tries to write to one that does not read. */
 const AWAY_POLL_MS = 20;
 const FULL_POLL_MS = 2;
+/** A host that was not there for so many looks has gone. */
+const AWAY_POLLS_MAX = 10;
+/** One that is there for so many looks in a row without a preface is the one that talked before. */
+const HERE_POLLS_MIN = 3;
 const F_SETFL = 4;
 const O_RDWR = 2;
 const O_RDWR_NONBLOCK = 2 | 0o4000;
@@ -52,7 +56,7 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
     if (error !== null || count === 0) {
       // EAGAIN: the read met the moment of a write. Anything else: there is no host, or it went.
       if (codeOf(error) === "EAGAIN") return setTimeout(next, FULL_POLL_MS);
-      end();
+      if (stream !== null) return hold(stream);
       return setTimeout(next, AWAY_POLL_MS);
     }
     const chunk = Buffer.from(buffer.subarray(0, count));
@@ -64,6 +68,25 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
     // Bytes for a stream that is gone are dropped until the next preface.
     if (stream !== null && !stream.destroyed) stream.push(start > 0 ? chunk.subarray(start) : chunk);
     next();
+  };
+  // The news that the last host went may come when the next one has begun to talk, most of all to a guest that was
+  // suspended in between: then the port is open again at once, and what follows belongs to this conversation.
+  const hold = (held: PortStream) => {
+    held.isHeld = true;
+    let away = 1, here = 0;
+    const look = () => {
+      const count = readNow(fd, buffer);
+      if (count === 0) here = 0, away++;
+      else here++;
+      if (count === 0 && away >= AWAY_POLLS_MAX) end();
+      else if (count === 0 || (count === null && here < HERE_POLLS_MIN)) {
+        return setTimeout(look, AWAY_POLL_MS);
+      }
+      held.isHeld = false;
+      if (count === null || count === 0) next();
+      else taken(null, count);
+    };
+    setTimeout(look, AWAY_POLL_MS);
   };
   next();
 }
@@ -77,6 +100,8 @@ export function newestStart(chunk: Buffer): number {
 }
 
 class PortStream extends Duplex {
+  /** Nothing is written while it is not known whether the host is there: the next one would read it. */
+  isHeld = false;
   readonly #fd: number;
   #gone = false;
 
@@ -95,6 +120,10 @@ class PortStream extends Duplex {
 
   override _write(chunk: Buffer, _encoding: string, done: (error?: Error | null) => void): void {
     if (this.#gone) return done(new BootError("Cannot write to the worker: it has hung up"));
+    if (this.isHeld) {
+      setTimeout(() => this._write(chunk, _encoding, done), FULL_POLL_MS);
+      return;
+    }
     let rest = chunk;
     while (rest.length > 0) {
       const piece = rest.subarray(0, WRITE_BYTES_MAX);
@@ -107,6 +136,18 @@ class PortStream extends Duplex {
       rest = rest.subarray(count);
     }
     done();
+  }
+}
+
+/** How many bytes the port gave without waiting: 0 where no host is connected, null where it has said nothing. */
+function readNow(fd: number, buffer: Buffer): number | null {
+  check(libc.fcntl(fd, F_SETFL, O_RDWR_NONBLOCK), "fcntl F_SETFL");
+  try {
+    return readSync(fd, buffer, 0, READ_BYTES, null);
+  } catch (error) {
+    return codeOf(error) === "EAGAIN" ? null : 0;
+  } finally {
+    check(libc.fcntl(fd, F_SETFL, O_RDWR), "fcntl F_SETFL");
   }
 }
 

@@ -21,8 +21,8 @@ export interface Subject {
   readonly make: (guest: WorkerConfig["guest"]) => VmmDriver;
   /** File of the run folder by which a VM is usually found again; the suite removes it to force the other way. */
   readonly record: string;
-  /** What driver-owner.fixture.ts needs beside the driver's name. */
-  readonly ownerArguments?: readonly string[];
+  /** What driver-owner.fixture.ts needs beside guest and spec. */
+  readonly ownerInput?: Readonly<Record<string, unknown>>;
   /** Makes the host's side of a link with this address. */
   readonly makeLink: (name: string) => Promise<void>;
   /** Changes a byte of what `suspend` saved; of a driver that can. */
@@ -159,9 +159,8 @@ export function driverContract(subject: Subject): void {
           process.execPath,
           join(import.meta.dir, "driver-owner.fixture.ts"),
           subject.name,
-          ...subject.ownerArguments ?? [],
         ], {
-          stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
+          stdin: new Blob([JSON.stringify({ guest: world.guest, spec, ...subject.ownerInput })]),
           stdout: "pipe",
           stderr: "inherit",
         });
@@ -342,7 +341,7 @@ export async function guestOf(vm: Vm): Promise<GuestClient> {
 }
 
 /** Follows a guest's log. */
-class Lines {
+export class Lines {
   readonly seen: GuestLogLine[] = [];
   readonly #lines: AsyncIterator<GuestLogLine>;
 

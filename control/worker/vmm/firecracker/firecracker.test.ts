@@ -13,9 +13,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { driverContract, guestOf } from "../driver.contract.ts";
+import { driverContract, guestOf, Lines } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
-import type { VmSpec } from "../driver.ts";
+import type { Vm, VmSpec } from "../driver.ts";
 import { identify } from "../host-process.ts";
 import { cgroupNames } from "../runc/cgroups.ts";
 import { mountsBelow } from "../runc/rootfs.ts";
@@ -52,7 +52,7 @@ const makeLink = async (name: string) => void await run(["ip", "tuntap", "add", 
 driverContract({
   name: "firecracker",
   make: (guest) => new FirecrackerDriver(guest, fake.programs),
-  ownerArguments: [fake.programs.jailer, fake.programs.firecracker],
+  ownerInput: { programs: fake.programs },
   record: "firecracker.json",
   makeLink,
   damage: (spec) => damage(spec, fake.programs.firecracker),
@@ -234,16 +234,19 @@ describe("Firecracker", () => {
     vsock: (paths) => existsSync(paths.inJail("vsock")),
   };
 
-  async function startAndCutOff(spec: VmSpec, reached: (paths: FirecrackerPaths) => boolean): Promise<void> {
+  async function cutOff(
+    spec: VmSpec,
+    reached: (paths: FirecrackerPaths) => boolean,
+    ...what: string[]
+  ): Promise<void> {
     const fixture = join(import.meta.dir, "../driver-owner.fixture.ts");
-    const { jailer, firecracker } = fake.programs;
-    const owner = Bun.spawn([process.execPath, fixture, "firecracker", jailer, firecracker], {
-      stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
+    const owner = Bun.spawn([process.execPath, fixture, "firecracker", ...what], {
+      stdin: new Blob([JSON.stringify({ guest: world.guest, spec, programs: fake.programs })]),
       stdout: "ignore",
       stderr: "inherit",
     });
     while (!reached(pathsOf(spec))) {
-      if (owner.exitCode !== null) throw new Error("the start ended before the stage was seen");
+      if (owner.exitCode !== null) throw new Error("it ended before the stage was seen");
       await Bun.sleep(1);
     }
     owner.kill("SIGKILL");
@@ -254,14 +257,81 @@ describe("Firecracker", () => {
     "clean() leaves nothing of a start that was cut off, and start() begins anew: %s",
     async (_, reached) => {
       const spec = await world.spec(["serve"]);
-      await startAndCutOff(spec, reached);
+      await cutOff(spec, reached);
       expect(await driver.list(spec.prefix)).toContain(spec.machineId);
       await cleaned(spec);
       const again = await world.spec(["serve"]);
-      await startAndCutOff(again, reached);
+      await cutOff(again, reached);
       const guest = await guestOf(await driver.start(again));
       expect((await guest.status({ waitMs: GUEST_WAIT_MS })).phase).toBe("running");
       await cleaned(again);
+    },
+    TEST_MS_MAX,
+  );
+
+  const count = async (vm: Vm, to: number) => {
+    const guest = await guestOf(vm);
+    const lines = new Lines(guest);
+    await guest.signal("SIGHUP");
+    await lines.until(`count ${to}`);
+    guest.close();
+  };
+  const hasSize = (file: string) => existsSync(file) && statSync(file).size > 0;
+
+  test("an agent that is killed while it suspends finds its VM running, or finds it saved", async () => {
+    const spec = await world.spec(["count"]);
+    const vm = await start(spec);
+    await (await guestOf(vm)).status({ waitMs: GUEST_WAIT_MS });
+    await count(vm, 1);
+    vm.detach();
+    let counted = 1;
+    const stages: ((paths: FirecrackerPaths) => boolean)[] = [
+      (paths) => hasSize(paths.inJail("state")),
+      (paths) => hasSize(paths.savedDraft) || existsSync(paths.saved),
+      (paths) => existsSync(paths.key),
+    ];
+    for (const reached of stages) {
+      await cutOff(spec, reached, "suspend");
+      // What comes first after a crash is the look for what runs.
+      const adopted = await driver.adopt(spec) ?? await driver.resume(spec);
+      expect(driver.isSuspended(spec)).toBe(false);
+      await count(adopted, ++counted);
+      adopted.detach();
+    }
+    await cleaned(spec);
+    expect(readdirSync(spec.folder).filter((name) => name.startsWith("memory"))).toEqual([]);
+  }, TEST_MS_MAX);
+
+  test(
+    "an agent that is killed while it resumes finds its VM running, or its memory still there, or gone",
+    async () => {
+      const spec = await world.spec(["count"]);
+      const vm = await start(spec);
+      await (await guestOf(vm)).status({ waitMs: GUEST_WAIT_MS });
+      await count(vm, 1);
+      let counted = 1;
+      let running: Vm = vm;
+      const before: ((paths: FirecrackerPaths) => boolean)[] = [
+        ({ jail }) => mountsBelow(join(jail, "..")).includes(jail),
+        (paths) => hasSize(paths.inJail("memory")) || existsSync(paths.inJail("api")),
+        (paths) => existsSync(paths.inJail("api")),
+      ];
+      for (const reached of before) {
+        await running.suspend(never);
+        await cutOff(spec, reached, "resume");
+        const found = await driver.adopt(spec);
+        // Either it had come so far that the VM runs, or nothing of it was used up.
+        if (found === null) expect(driver.isSuspended(spec)).toBe(true);
+        running = found ?? await driver.resume(spec);
+        expect(driver.isSuspended(spec)).toBe(false);
+        await count(running, ++counted);
+      }
+      // Once it is used up and before it is loaded there is nothing to go back to.
+      await running.suspend(never);
+      await cutOff(spec, (paths) => existsSync(paths.inJail("api")) && !existsSync(paths.key), "resume");
+      const found = await driver.adopt(spec);
+      if (found === null) expect(driver.isSuspended(spec)).toBe(false);
+      await cleaned(spec);
     },
     TEST_MS_MAX,
   );

@@ -4,6 +4,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { assert, GodwitError, messageOf } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { RUN_CONFIG_BYTES_MAX, type RunConfig } from "../../../contract/run-config.ts";
+import { within } from "../../backoff.ts";
 import { consoleSize } from "../console-file.ts";
 import type { Vm, VmmDriver, VmmProbe, VmName, VmSpec } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
@@ -20,6 +21,8 @@ import { forgetSaved, isSaved, mismatch, openSaved, removeHalfSaved } from "./sa
 
 const QMP_RETRY_MS = 5;
 const QMP_WAIT_MS_MAX = 15_000;
+/** Between the end of QEMU's conversations and its own. */
+const ENDING_MS_MAX = 2_000;
 const SECTOR_BYTES = 512;
 
 export class QemuDriver implements VmmDriver {
@@ -76,12 +79,7 @@ export class QemuDriver implements VmmDriver {
     if (record === null) return null;
     writeRecord(paths.record, record);
     const vm = new QemuVm({ spec, paths, record, status: null });
-    if (existsSync(paths.moving)) {
-      if (await vm.settle()) return vm;
-      await vm.kill();
-      rmSync(paths.moving, { force: true });
-      return null;
-    }
+    if (existsSync(paths.moving)) return await settled(vm, paths);
     // Not waited for: another client may hold QMP, and without it the end is still seen in /proc, only less quickly.
     void vm.connectQmp().catch(() => false);
     return vm;
@@ -191,6 +189,18 @@ function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
   // It may have ended already: then there is nothing to find later, and its status tells why.
   if (identity !== null) writeRecord(paths.record, record);
   return new QemuVm({ spec, paths, record, status: child.exited });
+}
+
+/** The VM where it goes on; null where it was to take memory up and its agent died, which QEMU itself ends by. */
+async function settled(vm: QemuVm, paths: QemuPaths): Promise<QemuVm | null> {
+  try {
+    if (await vm.settle()) return vm;
+  } catch (error) {
+    if (await within(vm.exited, ENDING_MS_MAX) === null) throw error;
+  }
+  await vm.kill();
+  rmSync(paths.moving, { force: true });
+  return null;
 }
 
 /** QEMU greets on QMP once it took all its arguments and opened all its files. */

@@ -1,7 +1,9 @@
 /** The contract suite on real QEMU, and what is QEMU's own: seven boots to the end, and two that are cut short. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
-import { driverContract, guestOf } from "../driver.contract.ts";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Vm } from "../driver.ts";
+import { driverContract, guestOf, Lines } from "../driver.contract.ts";
 import { makeWorld, run, tracesOf, type World } from "../driver.fixture.ts";
 import { argumentsOf } from "../host-process.ts";
 import { qemuPaths } from "./qemu-paths.ts";
@@ -87,4 +89,65 @@ describe("QEMU", () => {
     await driver.clean(spec);
     expect(await tracesOf(driver, spec)).toEqual([]);
   });
+
+  test(
+    "a VM goes on with its memory after an agent that was killed while it suspended or resumed it",
+    async () => {
+      const spec = await world.spec(["count"]);
+      const paths = qemuPaths(spec);
+      const vm = await driver.start(spec);
+      let counted = 0;
+      const countsOn = async (running: Vm) => {
+        const guest = await guestOf(running);
+        await guest.status({ waitMs: BOOT_MS_MAX });
+        const lines = new Lines(guest);
+        await lines.until("counting");
+        await guest.signal("SIGHUP");
+        await lines.until(`count ${++counted}`);
+        guest.close();
+      };
+      await countsOn(vm);
+      vm.detach();
+
+      // Killed while the draft grows: the VM was paused, and what was saved of it so far is nothing.
+      await killedWhen(
+        "suspend",
+        () => existsSync(paths.savedDraft) && statSync(paths.savedDraft).size > 1_000_000,
+      );
+      expect(driver.isSuspended(spec)).toBe(false);
+      const first = (await driver.adopt(spec))!;
+      expect(first.pid).toBe(vm.pid);
+      await countsOn(first);
+      expect(existsSync(paths.moving) || existsSync(paths.key)).toBe(false);
+
+      // Killed while QEMU takes its memory: what is saved is still whole.
+      await first.suspend(new AbortController().signal);
+      await killedWhen("resume", () => existsSync(paths.memory));
+      const adopted = await driver.adopt(spec);
+      expect(adopted === null).toBe(driver.isSuspended(spec));
+      await countsOn(adopted ?? await driver.resume(spec));
+      await driver.clean(spec);
+      expect(await tracesOf(driver, spec)).toEqual([]);
+
+      async function killedWhen(what: string, isTime: () => boolean): Promise<void> {
+        const owner = Bun.spawn(
+          [process.execPath, join(import.meta.dir, "../driver-owner.fixture.ts"), "qemu", what],
+          {
+            stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
+            stdout: "ignore",
+            stderr: "inherit",
+          },
+        );
+        for (const begun = performance.now(); !isTime();) {
+          if (performance.now() - begun > BOOT_MS_MAX) {
+            throw new Error(`it never came to the middle of ${what}`);
+          }
+          await Bun.sleep(1);
+        }
+        owner.kill("SIGKILL");
+        await owner.exited;
+      }
+    },
+    TEST_MS_MAX,
+  );
 });

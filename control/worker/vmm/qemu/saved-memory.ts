@@ -56,10 +56,9 @@ export function mismatch(
   },
 ): string | null {
   if (origin.machine_id !== now.machineId) return `it is the memory of machine ${origin.machine_id}`;
-  const other = now.arguments.findIndex((argument, at) => argument !== origin.arguments[at]);
-  if (other !== -1 || now.arguments.length !== origin.arguments.length) {
-    const [was, is] = [origin.arguments[other], now.arguments[other]];
-    return `QEMU was started with ${was ?? "more arguments"} then, and would be with ${is ?? "fewer"} now`;
+  for (let at = 0; at < Math.max(origin.arguments.length, now.arguments.length); at++) {
+    const [was, is] = [origin.arguments[at] ?? "nothing more", now.arguments[at] ?? "nothing more"];
+    if (was !== is) return `QEMU was started with ${was} then, and would be with ${is} now`;
   }
   const changed = now.files.find((file) => !origin.files.includes(identityOf(file) ?? "gone"));
   return changed === undefined ? null : `${changed} is not the file that it was`;
