@@ -20,7 +20,7 @@ import { type FirecrackerPaths, firecrackerPaths } from "./firecracker-paths.ts"
 import { probeFirecracker, vmlinuxOf } from "./firecracker-probe.ts";
 import { FirecrackerVm, removeSnapshot } from "./firecracker-vm.ts";
 import { resumeFailure, startFailure } from "./start-failure.ts";
-import { cgroupVersion, makeJail, removeJail } from "./jail.ts";
+import { cgroupVersion, type JailContent, makeJail, removeJail } from "./jail.ts";
 import { jailUserOf } from "./jail-user.ts";
 import { jailerArguments, WITH_API } from "./jailer-arguments.ts";
 import { resumeRequests, startRequests } from "./requests.ts";
@@ -68,7 +68,8 @@ export class FirecrackerDriver implements VmmDriver {
     // A layer that is written to from now on is not the one that saved memory knows.
     forgetSaved(paths);
     try {
-      await this.#makeJail(spec, paths);
+      const kernel = { kernel: vmlinuxOf(this.#guest), initramfs: this.#guest.initramfs_file };
+      await this.#makeJail(spec, paths, kernel);
       return await this.#run(spec, paths, startRequests(spec));
     } catch (error) {
       // The first failure is the one to tell; what could not be cleaned now is listed, and cleaned by the sweep.
@@ -87,7 +88,8 @@ export class FirecrackerDriver implements VmmDriver {
     const paths = this.#paths(spec);
     try {
       await this.#requireUsable(spec);
-      await this.#makeJail(spec, paths);
+      // Its kernel is in its memory.
+      await this.#makeJail(spec, paths, {});
       const targets = { state: paths.inJail("state"), memory: paths.inJail("memory") };
       await unseal(paths, spec, targets);
       const user = jailUserOf(spec.machineId);
@@ -158,19 +160,14 @@ export class FirecrackerDriver implements VmmDriver {
     requireFiles(spec.machineId, [...files, spec.imageFile, spec.layerFile]);
   }
 
-  async #makeJail(spec: VmSpec, paths: FirecrackerPaths): Promise<void> {
+  async #makeJail(spec: VmSpec, paths: FirecrackerPaths, more: JailContent["shared"]): Promise<void> {
     await removeJail(spec, paths);
     mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
     mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
     await makeJail(spec, paths, {
       user: jailUserOf(spec.machineId),
       memoryMb: spec.guest.memory_mb,
-      shared: {
-        kernel: vmlinuxOf(this.#guest),
-        initramfs: this.#guest.initramfs_file,
-        init: this.#guest.init_drive_file,
-        image: spec.imageFile,
-      },
+      shared: { ...more, init: this.#guest.init_drive_file, image: spec.imageFile },
       own: { layer: spec.layerFile },
       bytes: { config: configDrive(spec.runConfig) },
     });
