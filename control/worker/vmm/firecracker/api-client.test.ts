@@ -77,6 +77,12 @@ test("FirecrackerApi reads what instance it is", async () => {
   expect((await failureOf(api.describe()))?.code).toBe("vmm.api_failed");
 });
 
+test("FirecrackerApi reads how much memory the machine has", async () => {
+  const { path, asked } = await vmm([withBody(200, '{"vcpu_count":1,"mem_size_mib":256}')]);
+  expect(await (await apiOf(path)).memoryMib()).toBe(256);
+  expect(asked[0]).toStartWith("GET /machine-config HTTP/1.1\r\n");
+});
+
 test.each([
   ["silence", []],
   ["no HTTP", ["SSH-2.0-OpenSSH\r\n\r\n"]],

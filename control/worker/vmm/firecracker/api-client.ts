@@ -3,9 +3,10 @@
  * that takes a path, follows links and bounds no answer. One connection, one request at a time.
  */
 import type { Socket } from "node:net";
+import type { z } from "zod";
 import { GodwitError, messageOf } from "../../../contract/errors.ts";
 import { tryConnect } from "../control-stream.ts";
-import { ApiError, type ApiRequest, InstanceInfo } from "./api-types.ts";
+import { ApiError, type ApiRequest, InstanceInfo, MachineSize } from "./api-types.ts";
 
 const ANSWER_BYTES_MAX = 65_536;
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -55,18 +56,27 @@ export class FirecrackerApi {
     if (answer.status >= 300) throw refused(what, answer);
   }
 
-  async describe(timeoutMs = REQUEST_TIMEOUT_MS): Promise<InstanceInfo> {
-    const answer = await this.#exchange("GET /", null, timeoutMs);
-    if (answer.status >= 300) throw refused("GET /", answer);
-    try {
-      return InstanceInfo.parse(JSON.parse(answer.body));
-    } catch (error) {
-      throw failed("GET /", messageOf(error).slice(0, 512), error);
-    }
+  describe(timeoutMs = REQUEST_TIMEOUT_MS): Promise<InstanceInfo> {
+    return this.#get("/", InstanceInfo, timeoutMs);
+  }
+
+  async memoryMib(): Promise<number> {
+    return (await this.#get("/machine-config", MachineSize, REQUEST_TIMEOUT_MS)).mem_size_mib;
   }
 
   close(): void {
     this.#socket.destroy();
+  }
+
+  async #get<T extends z.ZodType>(path: string, schema: T, timeoutMs: number): Promise<z.infer<T>> {
+    const what = `GET ${path}`;
+    const answer = await this.#exchange(what, null, timeoutMs);
+    if (answer.status >= 300) throw refused(what, answer);
+    try {
+      return schema.parse(JSON.parse(answer.body));
+    } catch (error) {
+      throw failed(what, messageOf(error).slice(0, 512), error);
+    }
   }
 
   async #exchange(what: string, body: string | null, timeoutMs: number): Promise<Answer> {

@@ -122,6 +122,9 @@ export const InstanceInfo = z.object({
 });
 export type InstanceInfo = z.infer<typeof InstanceInfo>;
 
+/** Of GET /machine-config, after a restore too. */
+export const MachineSize = z.object({ mem_size_mib: z.number().int().min(1) });
+
 export const ApiError = z.object({ fault_message: z.string() });
 
 interface Operation {

@@ -12,6 +12,7 @@ import { processStats } from "../process-stats.ts";
 import { FirecrackerApi } from "./api-client.ts";
 import { apiRequest } from "./api-types.ts";
 import type { FirecrackerPaths } from "./firecracker-paths.ts";
+import { requireHostMemory } from "./host-memory.ts";
 import { removeJail } from "./jail.ts";
 import { type MetricsLine, Pipes } from "./pipes.ts";
 import { IN_JAIL } from "./requests.ts";
@@ -20,6 +21,7 @@ import { openVsockStream } from "./vsock-stream.ts";
 
 /** The end of an API connection wakes the watch at once; this is for a Firecracker whose API is not answered. */
 const GONE_POLL_MS = 500;
+const MIB = 1_048_576;
 /** It writes the whole of a guest's memory before it answers. */
 const SNAPSHOT_WAIT_MS_MAX = 120_000;
 
@@ -135,6 +137,7 @@ export class FirecrackerVm implements Vm {
     const api = await this.#api();
     try {
       const { vmm_version } = await api.describe();
+      requireHostMemory(await api.memoryMib() * MIB);
       await api.send(apiRequest("vm", { state: "Paused" }));
       removeSnapshot(paths);
       const files = { snapshot_path: IN_JAIL.state, mem_file_path: IN_JAIL.memory } as const;

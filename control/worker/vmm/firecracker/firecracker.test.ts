@@ -88,6 +88,15 @@ describe("Firecracker", () => {
     await old.remove();
   });
 
+  test("probe() says how far a guest came that did not boot, and leaves nothing", async () => {
+    const jailer = join(world.folder, "no-jailer");
+    writeFileSync(jailer, "#!/bin/sh\necho 'Kernel Loader: no such thing' >&2\nexit 3\n", { mode: 0o755 });
+    const probe = await new FirecrackerDriver(world.guest, { ...fake.programs, jailer }).probe();
+    expect(probe).toMatchObject({ usable: false, acceleration: "none" });
+    expect(probe.note).toContain("Firecracker ended with status 3: Kernel Loader: no such thing");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).not.toContain("godwit-probe");
+  });
+
   test("versionObstacle() takes what the API was checked against, and what only adds to it", () => {
     for (const version of ["1.16.1", "1.16.2", "1.17.0"]) {
       expect(versionObstacle(`Firecracker v${version}\n`)).toBeNull();

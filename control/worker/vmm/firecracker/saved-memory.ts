@@ -10,6 +10,7 @@ import { z } from "zod";
 import type { VmSpec } from "../driver.ts";
 import { newSealKey, openSealed, SEAL_KEY_BYTES, sealFile } from "../sealed-file.ts";
 import type { FirecrackerPaths } from "./firecracker-paths.ts";
+import { requireHostMemory } from "./host-memory.ts";
 import { ByteReader, packFile, unpackFile } from "./sparse-stream.ts";
 
 /** Of the devices; kilobytes in truth. */
@@ -105,6 +106,7 @@ export async function unseal(
   if (!isSaved(paths)) throw new Error("nothing is saved of it on this host, or the key to it is gone");
   const key = readFileSync(paths.key);
   if (key.length !== SEAL_KEY_BYTES) throw new Error(`the key ${paths.key} has ${key.length} bytes`);
+  requireHostMemory(statSync(paths.saved).size);
   const sealed = await openSealed(paths.saved, key);
   try {
     // Read before it is verified, and so only believed as far as the records, which it is part of, prove it.

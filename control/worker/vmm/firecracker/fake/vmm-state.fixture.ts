@@ -195,6 +195,7 @@ export class VmmState {
       throw new Fatal(`Load snapshot error: Failed to restore from snapshot: ${(error as Error).message}`);
     }
     this.#memoryMib = loaded.memoryMib;
+    this.#configured.set("/machine-config", { mem_size_mib: loaded.memoryMib });
     this.state = body.resume_vm === true ? "Running" : "Paused";
     return OK;
   }
