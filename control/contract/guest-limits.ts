@@ -23,6 +23,8 @@ export const RUN_CONFIG_FILE = `${CONTAINER_FOLDER}/run.json`;
 export const CONTROL_SOCKET = `${CONTAINER_FOLDER}/control/guest.sock`;
 /** The name of the virtio-serial port (QEMU). */
 export const CONTROL_PORT_NAME = "godwit.control";
+/** The vsock port (Firecracker), where there is no virtio-serial port. */
+export const CONTROL_VSOCK_PORT = 10_000;
 
 export const GUEST_API_SCHEMA = 1;
 export const GUEST_BODY_BYTES_MAX = 262_144;

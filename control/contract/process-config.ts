@@ -86,9 +86,16 @@ export const WorkerConfig = z.object({
     range6: z.string(),
     nameservers: z.array(z.string()).max(3),
   }),
-  vmm: z.enum(["auto", "qemu", "runc"]),
+  vmm: z.enum(["auto", "qemu", "runc", "firecracker"]),
   /** Made by deploy/images. */
-  guest: z.object({ kernel_file: Path, initramfs_file: Path, init_drive_file: Path, init_folder: Path }),
+  guest: z.object({
+    kernel_file: Path,
+    /** The same kernel as an uncompressed ELF, for Firecracker. @default kernel_file */
+    vmlinux_file: Path.optional(),
+    initramfs_file: Path,
+    init_drive_file: Path,
+    init_folder: Path,
+  }),
   images: z.object({
     /** containers-auth.json(5) with registry credentials, or null. */
     auth_file: Path.nullable(),

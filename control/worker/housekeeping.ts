@@ -7,7 +7,7 @@ import type { Requests } from "./requests.ts";
 import { listMachines, pruneDestroyed } from "./store/machines.ts";
 import { pruneOperations } from "./store/operations.ts";
 import { sweep } from "./sweep.ts";
-import { consoleFile, vmmOutputFile } from "./vmm/console-file.ts";
+import { consoleFile, firecrackerOutputFile, vmmOutputFile } from "./vmm/console-file.ts";
 import { CONSOLE_BYTES_MAX } from "./vmm/driver.ts";
 
 export const HOUSEKEEPING_INTERVAL_MS = 60_000;
@@ -41,10 +41,10 @@ function imagesInUse(host: Host): Set<string> {
   );
 }
 
-/** Both can be made to grow by a guest, and both are only appended to, so that a cut one grows anew from its start. */
+/** All can be made to grow by a guest, and all are only appended to, so that a cut one grows anew from its start. */
 async function cutConsole(host: Host, machineId: string): Promise<void> {
   const folder = machineFolder(host.config, machineId);
-  for (const file of [consoleFile(folder), vmmOutputFile(folder)]) {
+  for (const file of [consoleFile(folder), vmmOutputFile(folder), firecrackerOutputFile(folder)]) {
     if (!existsSync(file)) continue;
     // Blocks, not size: a file of another version's may be written at an offset and have a hole at its front.
     const { blocks } = await stat(file);

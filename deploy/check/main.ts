@@ -2,13 +2,14 @@
  * `bun run check`: everything that must hold. Format, lint and types first, because they are fast; then each test file in
  * a process and with a time limit of its own, so that one that hangs or crashes fails alone and by name. The last line
  * is `N passed, N failed`; the exit code is 0 only without failures. `--long` adds what takes longer than a change can
- * wait for: chaos (`*.long.ts`) and the benchmarks.
+ * wait for: chaos (`*.long.ts`) and the benchmarks. `--driver NAME` runs nothing but the contract suite of that driver.
  */
 import { resolve } from "node:path";
 import { Glob } from "bun";
 import { installMissing } from "../setup/install.ts";
 import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { formatDuration, renderFailure } from "../stack/steps.ts";
+import { driverCheck } from "./driver-check.ts";
 import { add, FAIL, NOTHING, PASS, summary, type Tally, tallyOf } from "./tally.ts";
 
 const root = resolve(import.meta.dir, "../..");
@@ -32,7 +33,11 @@ const started = performance.now();
 
 async function main(args: string[]): Promise<number> {
   const long = args.includes("--long");
-  const patterns = args.filter((arg) => arg !== "--long");
+  const driverAt = args.indexOf("--driver");
+  const driver = driverAt === -1 ? null : args[driverAt + 1] ?? "";
+  const patterns = args.filter((arg, at) =>
+    arg !== "--long" && (driverAt === -1 || at < driverAt || at > driverAt + 1)
+  );
   try {
     await installMissing({ forCheck: true, mayInstall: true, say: (line) => console.log(line) });
   } catch (error) {
@@ -47,17 +52,17 @@ async function main(args: string[]): Promise<number> {
     total = add(total, tally);
     if (tally.failed > 0) failures.push(name);
   };
-  if (patterns.length === 0) {
+  if (patterns.length === 0 && driver === null) {
     for (const [name, argv] of tools()) count(name, await runTool(name, argv));
   }
-  const files = testFiles(patterns, long);
+  const files = driver === null ? testFiles(patterns, long) : await suiteOf(driver);
   // Zero of zero tests would count as green.
   if (files.length === 0) {
-    console.log(`there is no test file with ${patterns.join(" or ")} in its path`);
-    count(patterns.join(" "), FAIL);
+    if (driver === null) console.log(`there is no test file with ${patterns.join(" or ")} in its path`);
+    count(driver === null ? patterns.join(" ") : `--driver ${driver}`, FAIL);
   }
   for (const file of files) count(file, await runTestFile(file));
-  if (long && patterns.length === 0) {
+  if (long && patterns.length === 0 && driver === null) {
     for (const name of BENCHES) count(`bench ${name}`, await runBench(name));
   }
   console.log(`\ncheck took ${formatDuration(performance.now() - started)}`);
@@ -74,6 +79,12 @@ function tools(): [string, string[]][] {
     ["lint", [deno, "lint", "--quiet"]],
     ["types", [deno, "check", "--quiet", ...sources]],
   ];
+}
+
+async function suiteOf(driver: string): Promise<string[]> {
+  const { file, note } = await driverCheck(driver);
+  console.log(note);
+  return file === null ? [] : [file];
 }
 
 /** Files whose path holds one of the patterns; end-to-end tests last. */

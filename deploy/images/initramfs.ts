@@ -1,7 +1,7 @@
 /** The initramfs: busybox, the modules, stage 0. Not compressed: at 3 MB no form was measurably faster (README). */
 import { cpioArchive, type CpioEntry } from "./cpio.ts";
 import { type Kernel, moduleFile } from "./kernel.ts";
-import { BUSES, moduleOrder, MODULES } from "./modules.ts";
+import { BUSES, DEVICE_MODULES, moduleOrder, MODULES } from "./modules.ts";
 
 const FOLDERS = ["bin", "dev", "proc", "sys", "run", "modules", ".godwit", ".godwit/init"];
 
@@ -12,12 +12,16 @@ export async function initramfs(kernel: Kernel, busybox: string, stage0: string)
     mode,
     data: await Bun.file(from).bytes(),
   });
-  const orders = BUSES.map((bus): CpioEntry => ({
-    path: `modules/order.${bus}`,
+  const order = (name: string, modules: readonly string[]): CpioEntry => ({
+    path: `modules/order.${name}`,
     type: "file",
     mode: 0o644,
-    data: Buffer.from(moduleOrder(bus).join("\n") + "\n"),
-  }));
+    data: Buffer.from(modules.join("\n") + "\n"),
+  });
+  const orders = [
+    ...BUSES.map((bus) => order(bus, moduleOrder(bus))),
+    ...Object.entries(DEVICE_MODULES).map(([device, modules]) => order(device, modules)),
+  ];
   return cpioArchive([
     ...FOLDERS.map((path): CpioEntry => ({ path, type: "folder", mode: 0o755 })),
     await file("init", 0o755, stage0),

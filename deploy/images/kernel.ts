@@ -3,7 +3,7 @@ import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { GodwitError } from "../../control/contract/errors.ts";
 import { type DebianPackage, type Provided, providePackage } from "./debian-package.ts";
-import { MODULES } from "./modules.ts";
+import { MODULES, TEST_MODULES } from "./modules.ts";
 import { extractVmlinux } from "./vmlinux.ts";
 
 const META_PACKAGE = "linux-image-cloud-amd64";
@@ -33,7 +33,7 @@ export async function provideKernel(folder: string, onStep: (line: string) => vo
     ask: META_PACKAGE,
     read: parseKernelPackage,
     prefix: "linux-image-",
-    variant: Bun.hash(MODULES.join()).toString(16),
+    variant: Bun.hash([...MODULES, ...TEST_MODULES].join()).toString(16),
     keep: keepKernel,
   }, onStep);
 }
@@ -49,7 +49,7 @@ async function keepKernel(known: DebianPackage, tree: string, target: string): P
   for await (const file of new Bun.Glob("**/*.ko").scan({ cwd: modules })) {
     found.set(file.split("/").at(-1)!.replace(/\.ko$/, ""), join(modules, file));
   }
-  for (const module of MODULES) {
+  for (const module of [...MODULES, ...TEST_MODULES]) {
     const file = found.get(module);
     if (file === undefined) {
       throw new GodwitError("images.kernel_unusable", `Cannot find the module ${module} in ${known.name}`, {

@@ -12,8 +12,16 @@ $B mount -t devtmpfs dev /dev || fail "Cannot mount devtmpfs on /dev"
 # microvm shows its devices over virtio-mmio and has no PCI; q35 the other way round.
 bus=mmio
 [ -e /sys/bus/pci/devices/0000:00:00.0 ] && bus=pci
-for module in $($B cat /modules/order.$bus); do
-  $B insmod /modules/$module.ko || fail "Cannot load the kernel module $module ($bus)"
+load() {
+  for module in $($B cat /modules/order.$1); do
+    $B insmod /modules/$module.ko || fail "Cannot load the kernel module $module ($1)"
+  done
+}
+load $bus
+# Entropy, balloon, vsock: where the VMM gives such a device.
+for device in /sys/bus/virtio/devices/*/device; do
+  read -r number <$device
+  [ -e /modules/order.$number ] && load $number
 done
 [ -b /dev/vda ] || fail "Cannot find the init drive /dev/vda: met $($B ls /sys/block | $B tr '\n' ' ')($bus)"
 $B mount -t erofs -o ro /dev/vda /.godwit/init || fail "Cannot mount the init drive /dev/vda as erofs"

@@ -9,7 +9,7 @@ import { PORT_BASE_DEFAULT } from "./ports.ts";
 
 export const HOME_SCHEMA = 1;
 
-export const Vmm = z.enum(["auto", "qemu", "runc"]);
+export const Vmm = z.enum(["auto", "qemu", "runc", "firecracker"]);
 export type Vmm = z.infer<typeof Vmm>;
 
 export const HomeRecord = z.object({

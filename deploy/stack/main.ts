@@ -6,7 +6,7 @@ import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { diagnose, renderFindings } from "./doctor.ts";
 import { takeDown } from "./down.ts";
 import { type Home, homeFromEnvironment } from "./home.ts";
-import { readHomeRecord, type Vmm } from "./home-record.ts";
+import { readHomeRecord, Vmm } from "./home-record.ts";
 import { takeLock } from "./lock.ts";
 import { planPorts, PORT_BASE_DEFAULT } from "./ports.ts";
 import { renderStatus, stackStatus } from "./status.ts";
@@ -31,7 +31,7 @@ const program = new Command("godwit").description("One Godwit on one machine.").
 program.command("up").description("start everything, deploy the example app, print its URL")
   .option("--detach", "return when the app answers")
   .option("--json", "last line of stdout is one JSON object")
-  .addOption(new Option("--vmm <name>", "what runs the machines").choices(["auto", "qemu", "runc"]))
+  .addOption(new Option("--vmm <name>", "what runs the machines").choices(Vmm.options))
   .option("--no-install", "list missing Debian packages instead of installing them")
   .option("--port-base <port>", `first of the stack's ports (default ${PORT_BASE_DEFAULT})`, number)
   .option("-y, --yes", "accepted for scripts; `up` asks nothing")

@@ -23,6 +23,7 @@ const IMAGE_FILES_MAX = 500_000;
 
 export interface GuestFiles {
   readonly kernelFile: string;
+  readonly vmlinuxFile: string;
   readonly initramfsFile: string;
   readonly initDriveFile: string;
   readonly initFolder: string;
@@ -113,6 +114,7 @@ export function processConfigs(facts: StackFacts) {
     vmm: record.vmm,
     guest: {
       kernel_file: facts.guest.kernelFile,
+      vmlinux_file: facts.guest.vmlinuxFile,
       initramfs_file: facts.guest.initramfsFile,
       init_drive_file: facts.guest.initDriveFile,
       init_folder: facts.guest.initFolder,

@@ -1,9 +1,15 @@
 /** Step control-api: opens the channel to the worker. A boot that fails before it opens it to say so. */
 import { chmodSync, rmSync } from "node:fs";
 import net from "node:net";
+import type { Duplex } from "node:stream";
 import type { ControlServer } from "../api/server.ts";
-import { CONTROL_PORT_NAME, CONTROL_SOCKET } from "../../control/contract/guest-limits.ts";
+import {
+  CONTROL_PORT_NAME,
+  CONTROL_SOCKET,
+  CONTROL_VSOCK_PORT,
+} from "../../control/contract/guest-limits.ts";
 import { findPort, servePort } from "../system/virtio-port.ts";
+import { hasVsock, serveVsock } from "../system/vsock.ts";
 import type { Mode } from "./run-config.ts";
 
 export class ControlChannel {
@@ -18,8 +24,10 @@ export class ControlChannel {
 
   async open(): Promise<void> {
     if (this.#open) return;
+    const accept = (stream: Duplex) => this.#server.accept(stream);
     if (this.#mode === "container") await this.#listen();
-    else servePort(findPort(CONTROL_PORT_NAME), (stream) => this.#server.accept(stream));
+    else if (hasVsock()) await serveVsock(CONTROL_VSOCK_PORT, accept);
+    else servePort(findPort(CONTROL_PORT_NAME), accept);
     this.#open = true;
   }
 

@@ -29,6 +29,8 @@ export const libc = dlopen("libc.so.6", {
   fcntl: { args: [i32, i32, i32], returns: i32 },
   write: { args: [i32, ptr, u64], returns: i64 },
   socket: { args: [i32, i32, i32], returns: i32 },
+  bind: { args: [i32, ptr, u32], returns: i32 },
+  listen: { args: [i32, i32], returns: i32 },
   send: { args: [i32, ptr, u64, i32], returns: i64 },
   recv: { args: [i32, ptr, u64, i32], returns: i64 },
   close: { args: [i32], returns: i32 },

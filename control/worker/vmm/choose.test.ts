@@ -20,3 +20,10 @@ test("chooseDriver() refuses `auto` where no VM can run, and names the way out",
   expect(error?.message).toContain("/nowhere/vmlinuz is missing");
   expect(error?.hint).toContain("--vmm runc");
 });
+
+test("chooseDriver() takes Firecracker only when asked for, and says what it lacks here", async () => {
+  const error = await chooseDriver({ vmm: "firecracker", guest }).then(() => null, (e) => e);
+  expect(error?.code).toBe("vmm.not_usable");
+  expect(error?.message).toStartWith("Cannot run machines with firecracker: ");
+  expect(error?.hint).toContain("on a host with KVM");
+});

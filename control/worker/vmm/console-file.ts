@@ -12,6 +12,11 @@ export function vmmOutputFile(folder: string): string {
   return join(folder, "qemu.log");
 }
 
+/** The same of Firecracker and its jailer. */
+export function firecrackerOutputFile(folder: string): string {
+  return join(folder, "firecracker.log");
+}
+
 export function consoleSize(folder: string): number {
   const file = consoleFile(folder);
   return existsSync(file) ? statSync(file).size : 0;

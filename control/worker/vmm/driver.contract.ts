@@ -21,6 +21,8 @@ export interface Subject {
   readonly make: (guest: WorkerConfig["guest"]) => VmmDriver;
   /** File of the run folder by which a VM is usually found again; the suite removes it to force the other way. */
   readonly record: string;
+  /** What driver-owner.fixture.ts needs beside guest and spec. */
+  readonly ownerInput?: Readonly<Record<string, unknown>>;
   /** Makes the host's side of a link with this address. */
   readonly makeLink: (name: string) => Promise<void>;
   /** Changes a byte of what `suspend` saved; of a driver that can. */
@@ -158,7 +160,7 @@ export function driverContract(subject: Subject): void {
           join(import.meta.dir, "driver-owner.fixture.ts"),
           subject.name,
         ], {
-          stdin: new Blob([JSON.stringify({ guest: world.guest, spec })]),
+          stdin: new Blob([JSON.stringify({ guest: world.guest, spec, ...subject.ownerInput })]),
           stdout: "pipe",
           stderr: "inherit",
         });

@@ -66,6 +66,7 @@ export async function makeWorld(): Promise<World> {
     folder,
     guest: {
       kernel_file: files.kernelFile,
+      vmlinux_file: files.vmlinuxFile,
       initramfs_file: files.initramfsFile,
       init_drive_file: files.initDriveFile,
       init_folder: files.initFolder,
