@@ -4,6 +4,8 @@
  */
 import { EXIT_ACK_WAIT_MS } from "../control/contract/guest-limits.ts";
 import type { RunConfig } from "../control/contract/run-config.ts";
+import { Execs } from "./api/execs.ts";
+import { Freezer } from "./api/freezer.ts";
 import { LogRing } from "./api/log-ring.ts";
 import { ControlServer } from "./api/server.ts";
 import { say, sayFailure, stepsInWords } from "./boot/console.ts";
@@ -39,7 +41,9 @@ const inContainer = mode === "container";
 const life = new Life(() => performance.now());
 const log = new LogRing(Date.now);
 const stopper = new Stopper();
-const channel = new ControlChannel(new ControlServer({ life, log, stopper }), mode);
+const execs = new Execs();
+const freezer = new Freezer();
+const channel = new ControlChannel(new ControlServer({ life, log, stopper, execs, freezer }), mode);
 let root: OverlayRoot | undefined;
 
 process.on("uncaughtException", fail);
@@ -62,11 +66,15 @@ async function boot(): Promise<void> {
   heedSignals(config.stop);
   const oomKills = countOomKills();
   const child = await life.step("spawn", () => spawnApp(config, user, log, placed));
+  if (root !== undefined) freezer.disks = [root.layerFd];
+  execs.open({ config, placed });
   life.running(child.pid);
   stopper.started(child.pid);
   say(`pid ${child.pid} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${stepsInWords(life.steps)})`);
   const exit = await life.step("supervise", () => supervise(child, stopper, log, oomKills));
+  execs.close();
   life.ended(exit);
+  freezer.close();
   await settleDisks(root?.layerFd ?? null);
   await life.acknowledged(EXIT_ACK_WAIT_MS);
   powerOff(mode, STATUS_OK);
@@ -79,6 +87,7 @@ async function fail(error: unknown): Promise<never> {
   try {
     if (life.pid !== null) killAll();
     await channel.open();
+    freezer.close();
     await settleDisks(root?.layerFd ?? null);
     await life.acknowledged(EXIT_ACK_WAIT_MS);
   } catch (second) {
