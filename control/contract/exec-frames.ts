@@ -27,6 +27,8 @@ export const FrameKind = {
   signal: 5,
   /** Empty. */
   ping: 6,
+  /** The command runs; empty. Sent by the worker, because a server may keep the head of an answer until there is a body. */
+  started: 0x10,
   stdout: 0x11,
   stderr: 0x12,
   /** Last: JSON of ExecExit. */

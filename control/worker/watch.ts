@@ -57,8 +57,8 @@ export class Watcher {
     void this.#converse();
   }
 
-  /** The session with the guest. @throws GodwitError `guest.gone` where none stands now. */
-  #session(): GuestClient {
+  /** The conversation with the guest, which may break off at any time. @throws GodwitError `guest.gone` where none stands now. */
+  guest(): GuestClient {
     if (this.#client !== null) return this.#client;
     throw this.#gone();
   }
@@ -72,13 +72,13 @@ export class Watcher {
   }
 
   stop(request: { signal: string; timeout_s: number }): Promise<void> {
-    return Promise.resolve().then(() => this.#session().stop(request));
+    return Promise.resolve().then(() => this.guest().stop(request));
   }
   listeners(): Promise<GuestListeners> {
-    return Promise.resolve().then(() => this.#session().listeners());
+    return Promise.resolve().then(() => this.guest().listeners());
   }
   acknowledgeExit(): Promise<void> {
-    return Promise.resolve().then(() => this.#session().acknowledgeExit());
+    return Promise.resolve().then(() => this.guest().acknowledgeExit());
   }
 
   /** Lets go of the VM without touching it. */

@@ -2,6 +2,7 @@
 import { GodwitError } from "../../contract/errors.ts";
 import type { LogLine } from "../../contract/events.ts";
 import type { ApiClient } from "../api-client.ts";
+import { plainText } from "../plain-text.ts";
 import type { Session } from "../session.ts";
 
 export interface LogsFlags {
@@ -64,10 +65,7 @@ function brokeOff(app: string, cause: unknown): GodwitError {
 
 export function renderLine(line: LogLine): string {
   const mark = line.stream === "stdout" ? "" : `[${line.stream}] `;
-  // An app may write what steers a terminal; show such bytes instead of obeying them. Tab and colour stay.
-  const text = line.line.replace(
-    /[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\x1b(?!\[[0-9;]*m)/g,
-    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`,
-  );
-  return `${new Date(line.at_ms).toISOString()} ${line.region} ${line.machine.slice(0, 8)} ${mark}${text}`;
+  return `${new Date(line.at_ms).toISOString()} ${line.region} ${line.machine.slice(0, 8)} ${mark}${
+    plainText(line.line)
+  }`;
 }
