@@ -23,6 +23,7 @@ export async function withRawTerminal<T>(work: () => Promise<T>): Promise<T> {
     process.exit(signal === "SIGHUP" ? 129 : 143);
   };
   process.stdin.setRawMode(true);
+  passOutputThrough();
   process.once("exit", restore);
   for (const name of ENDINGS) process.once(name, leave);
   try {
@@ -31,6 +32,18 @@ export async function withRawTerminal<T>(work: () => Promise<T>): Promise<T> {
     restore();
     process.off("exit", restore);
     for (const name of ENDINGS) process.off(name, leave);
+  }
+}
+
+/**
+ * Raw mode leaves it to the terminal to turn a line feed into two characters, which the far one has done already; an
+ * editor that moves the cursor by line feeds would go astray. Given back with the rest, by `setRawMode(false)`.
+ */
+function passOutputThrough(): void {
+  try {
+    Bun.spawnSync(["stty", "-opost"], { stdin: "inherit", stdout: "ignore", stderr: "ignore" });
+  } catch {
+    // Without stty it is as other raw modes are.
   }
 }
 
