@@ -46,7 +46,8 @@ export class GuestFiles {
     }
   }
 
-  async *#bytesOf(stream: ClientHttp2Stream, call: Call, entry: FileEntry, { signal }: CallOptions) {
+  async *#bytesOf(stream: ClientHttp2Stream, call: Call, entry: FileEntry, options: CallOptions) {
+    const { signal, stallMs = STALL_MS_MAX } = options;
     const abort = () => stream.destroy();
     signal?.addEventListener("abort", abort, { once: true });
     let bytes = 0;
@@ -55,7 +56,7 @@ export class GuestFiles {
     try {
       signal?.throwIfAborted();
       for await (
-        const chunk of this.#session.bodyOf(stream, call.path, { bytesMax, stallMs: STALL_MS_MAX })
+        const chunk of this.#session.bodyOf(stream, call.path, { bytesMax, stallMs })
       ) {
         bytes += chunk.length;
         yield chunk;
@@ -76,6 +77,7 @@ export class GuestFiles {
    * @throws GodwitError `guest.file_exists`, `guest.not_a_file`, `guest.disk_full` …; what `source` throws
    */
   async write(path: string, source: AsyncIterable<Uint8Array>, options: WriteOptions): Promise<FileEntry> {
+    const { stallMs = STALL_MS_MAX } = options;
     const query = new URLSearchParams({ path });
     if (options.mode !== null) query.set("mode", options.mode.toString(8));
     if (options.replace) query.set("replace", "1");
@@ -85,8 +87,8 @@ export class GuestFiles {
       // The guest may refuse before it has read anything: then nobody waits for the source.
       const head = this.#session.acceptedHeadOf(call, stream, { timeoutMs: null });
       head.catch(() => {});
-      await Promise.race([pour(source, stream, call), head, ...abortOf(options.signal)]);
-      await this.#session.within(call, options, STALL_MS_MAX, () => head);
+      await Promise.race([pour(source, stream, call, stallMs), head, ...abortOf(options.signal)]);
+      await this.#session.within(call, options, stallMs, () => head);
       return parseJson(FileEntry, await this.#session.textOf(stream, call.path));
     } finally {
       stream.close(http2.constants.NGHTTP2_CANCEL);
@@ -103,7 +105,7 @@ export class GuestFiles {
     let count = 0;
     try {
       await this.#session.acceptedHeadOf(call, stream, options);
-      const limits = { bytesMax: Infinity, stallMs: STALL_MS_MAX };
+      const limits = { bytesMax: Infinity, stallMs: options.stallMs ?? STALL_MS_MAX };
       for await (
         const line of splitLines(this.#session.bodyOf(stream, call.path, limits), LIST_ENTRY_BYTES_MAX)
       ) {
@@ -133,12 +135,17 @@ function entryOf(headers: IncomingHttpHeaders): FileEntry {
   return parseJson(FileEntry, json);
 }
 
-async function pour(source: AsyncIterable<Uint8Array>, stream: ClientHttp2Stream, call: Call): Promise<void> {
+async function pour(
+  source: AsyncIterable<Uint8Array>,
+  stream: ClientHttp2Stream,
+  call: Call,
+  stallMs: number,
+): Promise<void> {
   for await (const chunk of source) {
     if (stream.destroyed) return;
     if (stream.write(chunk)) continue;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => reject(timedOut(call, STALL_MS_MAX)), STALL_MS_MAX);
+    const timer = setTimeout(() => reject(timedOut(call, stallMs)), stallMs);
     stream.once("drain", resolve);
     stream.once("close", resolve);
     try {

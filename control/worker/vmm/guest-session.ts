@@ -19,6 +19,8 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
   /** @default CALL_TIMEOUT_MS, plus `waitMs` where the call waits in the guest; null for no limit. */
   readonly timeoutMs?: number | null;
+  /** How long a body that streams may stand still. @default STALL_MS_MAX */
+  readonly stallMs?: number;
 }
 
 export interface Call {
