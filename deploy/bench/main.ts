@@ -5,6 +5,7 @@ import { type Bench, describeMachine, readMachineInfo } from "./bench.ts";
 
 /** Each lies in NAME.ts and exports `bench`. */
 const benches: Record<string, () => Promise<{ bench: Bench }>> = {
+  exec: () => import("./exec.ts"),
   "machine-start": () => import("./machine-start.ts"),
   relay: () => import("./relay.ts"),
   replica: () => import("./replica.ts"),
