@@ -88,8 +88,10 @@ export class GuestFiles {
       const head = this.#session.acceptedHeadOf(call, stream, { timeoutMs: null });
       head.catch(() => {});
       await Promise.race([pour(source, stream, call, stallMs), head, ...abortOf(options.signal)]);
-      await this.#session.within(call, options, stallMs, () => head);
-      return parseJson(FileEntry, await this.#session.textOf(stream, call.path));
+      return await this.#session.within(call, options, stallMs, async () => {
+        await head;
+        return parseJson(FileEntry, await this.#session.textOf(stream, call.path));
+      });
     } finally {
       stream.close(http2.constants.NGHTTP2_CANCEL);
     }

@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import type { z } from "zod";
 import { GodwitError, messageOf, WireError } from "../../contract/errors.ts";
 import { GUEST_BODY_BYTES_MAX } from "../../contract/guest-api.ts";
+import { GuardedStream } from "./frame-guard.ts";
 
 export const CALL_TIMEOUT_MS = 5_000;
 /** A body that goes on as long as it takes must not stand still for longer. */
@@ -40,11 +41,11 @@ export class GuestSession {
   /** Resolves when the stream has ended or the peer broke the protocol; never rejects. */
   readonly closed: Promise<void>;
   readonly #session: ClientHttp2Session;
-  readonly #stream: Duplex;
+  readonly #stream: GuardedStream;
   #failure: GodwitError | null = null;
 
-  constructor(stream: Duplex) {
-    this.#stream = stream;
+  constructor(inner: Duplex) {
+    const stream = this.#stream = new GuardedStream(inner);
     this.#session = http2.connect("http://guest", {
       createConnection: () => stream,
       settings: { enablePush: false },
@@ -58,7 +59,7 @@ export class GuestSession {
       this.#session.on("error", (error) => end(failureOf(error)));
       this.#session.on("close", () => end(gone()));
       this.#session.on("goaway", () => end(gone()));
-      stream.on("error", (error) => end(gone(error)));
+      stream.on("error", (error) => end(failureOf(error)));
       stream.on("close", () => end(gone()));
     });
   }
@@ -118,6 +119,7 @@ export class GuestSession {
   open(call: Call): ClientHttp2Stream {
     if (this.#failure !== null) throw this.#failure;
     try {
+      this.#stream.guard.open();
       const stream = this.#session.request(
         { ":method": call.method, ":path": call.path, "content-type": "application/json" },
         { endStream: call.body === undefined && call.streams !== true },
@@ -172,7 +174,8 @@ export class GuestSession {
         expect();
       }
     } catch (error) {
-      if (!stalled) {
+      // Bun may close a stream in the moment of its end and then calls that premature.
+      if (!stalled && !stream.readableEnded) {
         throw error instanceof GodwitError ? error : this.#failure ?? protocolError(messageOf(error), error);
       }
     } finally {
