@@ -1,12 +1,16 @@
 /** vm-init as PID 1 of real VMs under TCG: three boots, each a story of its own. */
 import { afterEach, expect, test } from "bun:test";
+import { FrameKind } from "../control/contract/exec-frames.ts";
 import type { GuestExit, GuestLogLine, GuestStatus } from "../control/contract/guest-api.ts";
 import type { RunConfig } from "../control/contract/run-config.ts";
 import { runConfig } from "./config.fixture.ts";
+import { TestExec } from "./exec.fixture.ts";
 import { makeImage, run } from "./image.fixture.ts";
 import { bootVm, type Machine, type TestVm } from "./qemu.fixture.ts";
 
-const APPLETS = ["sh", "id", "cat", "sleep", "tail", "ip", "hostname", "mount", "ping", "awk"];
+const APPLETS = [
+  ...["sh", "id", "cat", "sleep", "tail", "ip", "hostname", "mount", "ping", "awk", "stty", "touch", "true"],
+];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
   "etc/group": "web:x:1001:\nextra:x:77:web\n",
@@ -62,6 +66,8 @@ test("vm-init boots a microvm, serves a second worker, and tells an OOM kill", a
   vm.session.close();
   const second = await vm.connect();
   expect(await second.firstLogLine()).toBe("ready");
+  await hasTerminal(second);
+  await freezes(second);
   expect((await second.request("POST", "/v1/signals", { signal: "SIGUSR1" })).status).toBe(204);
   const exit = await second.get<GuestExit>("/v1/exit");
   expect(await linesOf(second, "stderr")).toEqual([]);
@@ -123,3 +129,42 @@ test("vm-init reports a boot that fails on console and control channel, then pow
   expect(await vm.exited).toBe(0);
   expect(vm.console()).toContain(`godwit-boot-failure: spawn: ${message}`);
 }, BOOT_WAIT_MS);
+
+/** A session on a terminal over the virtio-serial port, in the app's cgroup. */
+async function hasTerminal(session: TestVm["session"]): Promise<void> {
+  const shell = new TestExec(session, { argv: ["sh"], stdin: true, terminal: { columns: 90, rows: 30 } });
+  shell.send(FrameKind.stdin, "stty size; cat /proc/self/cgroup\n");
+  await shell.says("30 90");
+  await shell.says("0::/app");
+  shell.send(FrameKind.resize, JSON.stringify({ columns: 120, rows: 40 }));
+  shell.send(FrameKind.stdin, "stty size\n");
+  await shell.says("40 120");
+  shell.send(FrameKind.stdin, "echo wait''ing; sleep 1000\n");
+  await shell.says("waiting\r\n");
+  shell.send(FrameKind.stdin, "\x03");
+  shell.send(FrameKind.stdin, "exit 5\n");
+  expect(await shell.exit).toMatchObject({ exit_code: 5 });
+  const status = await session.get<GuestStatus>("/v1/status");
+  expect(status.init_rss_anon_kb).toBeLessThan(16 * 1_024);
+}
+
+/** A write waits while the disks are frozen, and goes on when they are thawed, by hand or by time. */
+async function freezes(session: TestVm["session"]): Promise<void> {
+  for (const thaw of ["by hand", "by time"]) {
+    const timeout_s = thaw === "by hand" ? 60 : 3;
+    const { text } = await session.request("POST", "/v1/freeze", { timeout_s });
+    expect(JSON.parse(text)).toEqual({ frozen: 1 });
+    const writer = new TestExec(session, { shell: "touch /frozen && echo written" });
+    const reader = new TestExec(session, { shell: "echo read" });
+    expect(await reader.exit).toMatchObject({ exit_code: 0 });
+    expect(writer.stdout).toBe("");
+    if (thaw === "by hand") expect(await thawed(session)).toEqual({ thawed: 1, too_late: false });
+    expect(await writer.exit).toMatchObject({ exit_code: 0 });
+    expect(writer.stdout).toBe("written\n");
+    if (thaw === "by time") expect(await thawed(session)).toEqual({ thawed: 0, too_late: true });
+  }
+}
+
+async function thawed(session: TestVm["session"]): Promise<unknown> {
+  return JSON.parse((await session.request("POST", "/v1/thaw")).text);
+}
