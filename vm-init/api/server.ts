@@ -95,6 +95,7 @@ export class ControlServer {
     try {
       if (handler === undefined) {
         throw new Refusal("guest.no_such_path", `There is no ${method} ${path.slice(0, 200)}`, {
+          fault: "us",
           status: 404,
         });
       }

@@ -5,6 +5,7 @@
  * those that do. So the former end the connection, and the latter are read no faster than a quiet guest would send them.
  */
 import { Duplex } from "node:stream";
+import { Bucket } from "./bucket.ts";
 
 const HEAD_BYTES = 9;
 /** SETTINGS_MAX_FRAME_SIZE, which the worker leaves as it is. */
@@ -22,11 +23,10 @@ export class FrameGuard {
   #head = Buffer.alloc(HEAD_BYTES);
   #headBytes = 0;
   #payloadLeft = 0;
-  #tokens = FRAMES_BURST;
-  #atMs: number;
+  readonly #bucket: Bucket;
 
   constructor(nowMs: number) {
-    this.#atMs = nowMs;
+    this.#bucket = new Bucket(FRAMES_PER_S, FRAMES_BURST, nowMs);
   }
 
   /** The worker opens one more stream: 1, 3, 5 … */
@@ -50,7 +50,7 @@ export class FrameGuard {
       at += taken;
       if (this.#headBytes === HEAD_BYTES) frames += this.#begin();
     }
-    return this.#spend(frames, nowMs);
+    return this.#bucket.take(frames, nowMs);
   }
 
   /** A frame's head is whole. Answers what it costs. */
@@ -66,13 +66,6 @@ export class FrameGuard {
     const isOurs = id % 2 === 1 && id <= 2 * this.#opened - 1;
     if (id !== 0 && !isOurs) throw new Error(`a frame on stream ${id}, which was never opened`);
     return type === TYPE.data && length >= SMALL_BYTES ? 0 : 1;
-  }
-
-  #spend(frames: number, nowMs: number): number {
-    const gained = Math.max(0, nowMs - this.#atMs) * FRAMES_PER_S / 1_000;
-    this.#atMs = nowMs;
-    this.#tokens = Math.min(FRAMES_BURST, this.#tokens + gained) - frames;
-    return this.#tokens >= 0 ? 0 : Math.ceil(-this.#tokens * 1_000 / FRAMES_PER_S);
   }
 }
 

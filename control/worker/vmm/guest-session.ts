@@ -136,7 +136,7 @@ export class GuestSession {
     const { status } = await this.headOf(stream, path);
     const body = await this.textOf(stream, path);
     if (status < 400) return body;
-    throw refusalOf(body) ?? protocolError(`it answered ${path} with status ${status}`);
+    throw refusalOf(body) ?? unexplained(path, status);
   }
 
   /** A body to its end, bounded by GUEST_BODY_BYTES_MAX. */
@@ -189,8 +189,7 @@ export class GuestSession {
     return await this.within(call, options, CALL_TIMEOUT_MS, async () => {
       const head = await this.headOf(stream, call.path);
       if (head.status < 400) return head;
-      throw refusalOf(await this.textOf(stream, call.path)) ??
-        protocolError(`it answered ${call.path} with status ${head.status}`);
+      throw refusalOf(await this.textOf(stream, call.path)) ?? unexplained(call.path, head.status);
     });
   }
 
@@ -228,6 +227,15 @@ export function parseJson<T extends z.ZodType>(schema: T, body: string): z.infer
 /** A broken connection comes with the system call that met it; all else is the peer's doing. */
 function failureOf(error: Error): GodwitError {
   return "syscall" in error ? gone(error) : protocolError(error.message, error);
+}
+
+/** A machine that has run since before its worker was renewed has the vm-init of that time. */
+function unexplained(path: string, status: number): GodwitError {
+  if (status !== 404) return protocolError(`it answered ${path} with status ${status}`);
+  return new GodwitError("guest.no_such_path", `The guest knows no ${path.split("?")[0]}`, {
+    fault: "us",
+    hint: "it is older than its worker: stop and start the machine",
+  });
 }
 
 export function protocolError(what: string, cause?: unknown): GodwitError {
