@@ -1,5 +1,6 @@
 /** vm-init as PID 1 of real VMs under TCG: a few boots, each a story of its own. */
 import { afterEach, expect, test } from "bun:test";
+import { FrameKind } from "../control/contract/exec-frames.ts";
 import {
   type GuestExit,
   type GuestLogLine,
@@ -8,23 +9,13 @@ import {
 } from "../control/contract/guest-api.ts";
 import type { RunConfig } from "../control/contract/run-config.ts";
 import { runConfig } from "./config.fixture.ts";
+import { TestExec } from "./exec.fixture.ts";
 import { makeImage, run } from "./image.fixture.ts";
 import { bootVm, type Machine, type TestVm } from "./qemu.fixture.ts";
 
 const APPLETS = [
-  "sh",
-  "id",
-  "cat",
-  "sleep",
-  "tail",
-  "ip",
-  "hostname",
-  "mount",
-  "ping",
-  "awk",
-  "dd",
-  "df",
-  "stat",
+  ...["sh", "id", "cat", "sleep", "tail", "ip", "hostname", "mount", "ping", "awk", "dd", "df", "stat"],
+  ...["stty", "touch", "true"],
 ];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
@@ -69,11 +60,10 @@ async function linesOf(session: TestVm["session"], stream: string): Promise<stri
 }
 
 test(
-  "vm-init boots a microvm, resumes, outlives a full disk and a full memory, and runs the app again",
+  "vm-init boots a microvm, has a terminal, freezes, resumes, outlives full disk and memory, and runs the app again",
   async () => {
-    const script =
-      "dd if=/dev/zero of=/fill bs=1M 2>/dev/null; trap 'exec tail /dev/zero' USR1; trap 'exit 0' TERM; " +
-      "echo full; while true; do sleep 0.1; done";
+    const script = "trap 'exec tail /dev/zero' USR1; trap 'exit 0' TERM; " +
+      "echo ready; while true; do sleep 0.1; done";
     const vm = await boot(
       "microvm",
       runConfig("vm", { cmd: ["/bin/sh", "-c", script] }, { network: NETWORK }),
@@ -88,7 +78,12 @@ test(
     expect(status.init_rss_anon_kb).toBeLessThan(16 * 1_024);
     vm.session.close();
     const second = await vm.connect();
-    expect(await second.firstLogLine()).toBe("full");
+    expect(await second.firstLogLine()).toBe("ready");
+    await hasTerminal(second);
+    await freezes(second);
+    const fill = new TestExec(second, { shell: "dd if=/dev/zero of=/fill bs=1M" });
+    expect(await fill.exit).toMatchObject({ exit_code: 1 });
+    expect(fill.stderr).toContain("No space left on device");
 
     const host_clock_ms = Date.now() + 86_400_000;
     const entropy = Buffer.from(crypto.getRandomValues(new Uint8Array(64))).toString("base64");
@@ -252,3 +247,42 @@ test.each<[string, RunConfig, string, string]>([
   expect(await vm.exited).toBe(0);
   expect(vm.console()).toContain(`godwit-boot-failure: ${step}: ${message}`);
 }, BOOT_WAIT_MS);
+
+/** A session on a terminal over the virtio-serial port, in the app's cgroup. */
+async function hasTerminal(session: TestVm["session"]): Promise<void> {
+  const shell = new TestExec(session, { argv: ["sh"], stdin: true, terminal: { columns: 90, rows: 30 } });
+  shell.send(FrameKind.stdin, "stty size; cat /proc/self/cgroup\n");
+  await shell.says("30 90");
+  await shell.says("0::/app");
+  shell.send(FrameKind.resize, JSON.stringify({ columns: 120, rows: 40 }));
+  shell.send(FrameKind.stdin, "stty size\n");
+  await shell.says("40 120");
+  shell.send(FrameKind.stdin, "echo wait''ing; sleep 1000\n");
+  await shell.says("waiting\r\n");
+  shell.send(FrameKind.stdin, "\x03");
+  shell.send(FrameKind.stdin, "exit 5\n");
+  expect(await shell.exit).toMatchObject({ exit_code: 5 });
+  const status = await session.get<GuestStatus>("/v1/status");
+  expect(status.init_rss_anon_kb).toBeLessThan(16 * 1_024);
+}
+
+/** A write waits while the disks are frozen, and goes on when they are thawed, by hand or by time. */
+async function freezes(session: TestVm["session"]): Promise<void> {
+  for (const thaw of ["by hand", "by time"]) {
+    const timeout_s = thaw === "by hand" ? 60 : 3;
+    const { text } = await session.request("POST", "/v1/freeze", { timeout_s });
+    expect(JSON.parse(text)).toEqual({ frozen: 1 });
+    const writer = new TestExec(session, { shell: "touch /frozen && echo written" });
+    const reader = new TestExec(session, { shell: "echo read" });
+    expect(await reader.exit).toMatchObject({ exit_code: 0 });
+    expect(writer.stdout).toBe("");
+    if (thaw === "by hand") expect(await thawed(session)).toEqual({ thawed: 1, too_late: false });
+    expect(await writer.exit).toMatchObject({ exit_code: 0 });
+    expect(writer.stdout).toBe("written\n");
+    if (thaw === "by time") expect(await thawed(session)).toEqual({ thawed: 0, too_late: true });
+  }
+}
+
+async function thawed(session: TestVm["session"]): Promise<unknown> {
+  return JSON.parse((await session.request("POST", "/v1/thaw")).text);
+}

@@ -4,6 +4,8 @@
  */
 import { EXIT_ACK_WAIT_MS } from "../control/contract/guest-limits.ts";
 import type { RunConfig } from "../control/contract/run-config.ts";
+import { Execs } from "./api/execs.ts";
+import { Freezer } from "./api/freezer.ts";
 import { LogRing } from "./api/log-ring.ts";
 import { ControlServer } from "./api/server.ts";
 import { say, sayFailure, stepsInWords } from "./boot/console.ts";
@@ -48,11 +50,15 @@ const log = new LogRing(Date.now);
 const stopper = new Stopper();
 /** Calls the user's hook; there is none before the app runs. */
 let callHook = () => {};
+const execs = new Execs();
+const freezer = new Freezer();
 const channel = new ControlChannel(
   new ControlServer({
     life,
     log,
     stopper,
+    execs,
+    freezer,
     restart: (body) => askRestart(body, life, log),
     resumed: (body) => resumed(body, mode, () => callHook()),
   }),
@@ -93,12 +99,14 @@ async function boot(): Promise<void> {
       log,
       (argv) => spawnProgram(config, argv, config.env, users[0]!, log, placed),
     );
+  if (root !== undefined) freezer.disks = [root.layerFd];
   let restartAfterMs = await runApp(config, users, placed);
   while (restartAfterMs !== null) {
     const isToRun = await life.isToRunAfter(restartAfterMs);
     if (!isToRun) noMoreRuns();
     restartAfterMs = isToRun ? await runApp(config, users, placed) : await life.verdict(EXIT_ACK_WAIT_MS);
   }
+  freezer.close();
   await settleDisks(disks);
   powerOff(mode, STATUS_OK);
 }
@@ -112,7 +120,9 @@ async function runApp(config: RunConfig, users: User[], placed: Placed): Promise
   stopper.started(pids);
   const steps = life.run === 0 ? stepsInWords(life.steps) : `restart ${life.run}`;
   say(`pid ${pids.join(", ")} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${steps})`);
+  execs.open({ config, placed });
   const exit = await life.step("supervise", () => supervise(children, config.stop, stopper, log, ooms));
+  execs.close();
   life.ended(exit);
   return await life.verdict(EXIT_ACK_WAIT_MS);
 }
@@ -132,6 +142,7 @@ async function fail(error: unknown): Promise<never> {
   try {
     killAll();
     await channel.open();
+    freezer.close();
     await settleDisks(disks);
     await life.acknowledged(EXIT_ACK_WAIT_MS);
   } catch (second) {

@@ -51,6 +51,11 @@ export class GuestSession {
     });
   }
 
+  /** A request whose body follows, and its stream. */
+  open(method: string, path: string): http2.ClientHttp2Stream {
+    return this.#session.request({ ":method": method, ":path": path });
+  }
+
   /** The first line of the machine's log, as soon as there is one. */
   firstLogLine(): Promise<string> {
     return new Promise((resolve, reject) => {

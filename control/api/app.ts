@@ -16,6 +16,7 @@ import { makeGraphql } from "./graphql.ts";
 import { health } from "./health.ts";
 import { REQUEST_BYTES_MAX } from "./limits.ts";
 import { MachineViews } from "./machine-views.ts";
+import { addMachineCalls, addMachineStreams } from "./machine-guest.ts";
 import { waitForMachine } from "./machine-wait.ts";
 import { findOwnApp } from "./not-found.ts";
 import { requestLog } from "./request-log.ts";
@@ -28,6 +29,7 @@ export function makeApp(parts: ApiParts): Hono {
   const followers = new LogFollowers(parts);
 
   app.use(requestLog(parts.log, parts.metrics));
+  addMachineStreams(app, parts);
   app.use(bodyLimit({
     maxSize: REQUEST_BYTES_MAX,
     onError: () => {
@@ -74,6 +76,7 @@ export function makeApp(parts: ApiParts): Hono {
     return await followers.answer(id, { ...query, follow }, c.req.raw.signal);
   });
 
+  addMachineCalls(app, parts);
   app.get("/v1/machines/:id/wait", async (c) => {
     const principal = await authenticate(parts, c.req.raw);
     requireScope(principal, "read");

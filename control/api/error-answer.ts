@@ -8,7 +8,13 @@ const statusByCode: Record<string, number> = {
   "api.body_too_large": 413,
   "api.idempotency_conflict": 409,
   "api.too_many_followers": 429,
+  "api.too_many_streams": 429,
+  "guest.file_exists": 409,
+  "guest.file_not_found": 404,
+  "guest.not_running": 409,
+  "guest.too_many_execs": 429,
   "host.publisher_key_changed": 409,
+  "machine.not_started": 409,
   "machine.wait_timeout": 408,
   "release.in_progress": 409,
 };

@@ -53,6 +53,11 @@ export class Metrics {
     help: "Clients that follow logs; bounded",
     registers: [this.registry],
   });
+  readonly guestStreams = new Gauge({
+    name: "godwit_control_guest_streams",
+    help: "Commands and files under way to and from machines; bounded",
+    registers: [this.registry],
+  });
   readonly limitsMet = new Counter({
     name: "godwit_control_limits_met_total",
     help: "Requests that met a bound, by which",

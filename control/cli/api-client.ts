@@ -45,6 +45,17 @@ export class ApiClient {
     throw body?.error === undefined ? this.#odd(answer.status) : errorOf(body.error);
   }
 
+  /** A request whose body goes on while its answer comes. */
+  stream(method: "POST" | "PUT", path: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal) {
+    const init: RequestInit & { duplex: "half" } = {
+      method,
+      body,
+      duplex: "half",
+      ...(signal ? { signal } : {}),
+    };
+    return this.rest(path, init);
+  }
+
   async fetch(path: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
     headers.set("authorization", `Bearer ${this.#options.token}`);

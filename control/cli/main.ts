@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
 /** `godwit`, the command line of Godwit. Exit codes: exit-code.ts. */
-import { CommanderError } from "commander";
+import { type Command, CommanderError } from "commander";
 import { godwitProgram } from "./program.ts";
 
 // What stands behind -- is the command of an image.
@@ -11,12 +11,14 @@ process.once("SIGPIPE", () => process.exit(0));
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
 
 try {
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((c) => c.commands)]) {
-    command.exitOverride();
-  }
+  for (const command of everyCommand(program)) command.exitOverride();
   await program.parseAsync();
 } catch (error) {
   await tell(error);
+}
+
+function everyCommand(command: Command): Command[] {
+  return [command, ...command.commands.flatMap((below) => everyCommand(below as Command))];
 }
 
 async function tell(error: unknown): Promise<void> {

@@ -2,8 +2,11 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import type { GlobalFlags } from "./context.ts";
 import type { DeployFlags } from "./commands/deploy.ts";
+import type { ExecFlags } from "./commands/exec.ts";
 import type { LogsFlags } from "./commands/logs.ts";
 import type { ExplainFlags } from "./commands/route.ts";
+import type { GetFlags, ListFlags, PutFlags } from "./commands/sftp.ts";
+import type { ConsoleFlags } from "./commands/ssh.ts";
 import type { Session } from "./session.ts";
 import { VERSION } from "./version.ts";
 
@@ -28,6 +31,7 @@ export function godwitProgram(): Command {
   addApps(program);
   addDeploy(program);
   addMachine(program);
+  addSsh(program);
   addLogs(program);
   addRoute(program);
   addReplica(program);
@@ -113,7 +117,7 @@ function addDeploy(program: Command): void {
 
 function addMachine(program: Command): void {
   const machine = program.command("machine").alias("machines").description(
-    "list, start, suspend, stop, destroy machines",
+    "list, start, suspend, stop, destroy machines, run commands in them",
   );
   const load = () => import("./commands/machine.ts");
   machine.command("list").alias("ls").action(async (_, command: Command) =>
@@ -140,6 +144,66 @@ function addMachine(program: Command): void {
   machine.command("destroy").argument("<id>").option("--no-wait", "return when it is accepted")
     .action(async (id: string, flags: { wait: boolean }, command: Command) =>
       await (await load()).destroyMachine(await sessionOf(command), id, flags.wait)
+    );
+  addExec(machine);
+}
+
+function addExec(machine: Command): void {
+  machine.command("exec").description("run a command in a machine; its exit code is this command's")
+    .argument("<id>").argument(
+      "[words...]",
+      "the command, after -- where it has options; one word with blanks is for the machine's /bin/sh",
+    )
+    .option("-u, --user <name>", "as this user of the image, not the app's own")
+    .option("--cwd <folder>", "in this folder")
+    .option("-e, --env <name=value>", "a variable more; repeat it", collect)
+    .option("--timeout <seconds>", "kill it after this", whole)
+    .option("-i, --stdin", "pass stdin on")
+    .action(async (id: string, words: string[], flags: ExecFlags, command: Command) =>
+      await (await import("./commands/exec.ts")).execCommand(await sessionOf(command), id, words, flags)
+    );
+}
+
+function addSsh(program: Command): void {
+  const ssh = program.command("ssh").description("sessions and files in an app's machines");
+  ssh.command("console").description("a shell in a machine; -C runs one command")
+    .option("--machine <id>", "this machine, not just one that runs")
+    .option("-C, --command <text>", "this instead of a shell; for the machine's /bin/sh")
+    .option("-u, --user <name>", "as this user of the image, not the app's own")
+    .option("--pty", "a terminal for -C, too")
+    .action(async (flags: ConsoleFlags, command: Command) =>
+      await (await import("./commands/ssh.ts")).openConsole(await sessionOf(command), flags)
+    );
+  const sftp = ssh.command("sftp").description("files of a machine");
+  const load = () => import("./commands/sftp.ts");
+  sftp.command("get").description("copy a file from a machine")
+    .argument("<remote>").argument("[local]", "where to; a folder takes the file's own name")
+    .option("--machine <id>", "this machine, not just one that runs").option(
+      "--force",
+      "replace what is there",
+    )
+    .action(async (remote: string, local: string | undefined, flags: GetFlags, command: Command) =>
+      await (await load()).getFile(await sessionOf(command), remote, local, flags)
+    );
+  sftp.command("put").description("copy a file into a machine")
+    .argument("<local>").argument("[remote]", "where to; ends with / for a folder")
+    .option("--machine <id>", "this machine, not just one that runs").option(
+      "--force",
+      "replace what is there",
+    )
+    .option("-m, --mode <octal>", "permissions, for example 0755")
+    .action(async (local: string, remote: string | undefined, flags: PutFlags, command: Command) =>
+      await (await load()).putFile(await sessionOf(command), local, remote, flags)
+    );
+  sftp.command("ls").description("what lies in a folder").argument("[remote]", "a path", "/")
+    .option("--machine <id>", "this machine, not just one that runs")
+    .action(async (remote: string, flags: ListFlags, command: Command) =>
+      await (await load()).listFolder(await sessionOf(command), remote, flags)
+    );
+  sftp.command("find").description("every path below one").argument("[remote]", "a path", "/")
+    .option("--machine <id>", "this machine, not just one that runs")
+    .action(async (remote: string, flags: ListFlags, command: Command) =>
+      await (await load()).findPaths(await sessionOf(command), remote, flags)
     );
 }
 

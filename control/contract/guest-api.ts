@@ -17,11 +17,33 @@
  *                             guest. 202 also where that run was followed by another already; 409 where it still goes
  *                             on. `/v1/logs` ends with each run and can be asked for again with the next
  *   POST /v1/resumed          ResumedRequest → ResumedAnswer; the VM's memory was taken up again after a suspend
+ *   GET  /v1/sysinfo          GuestSysinfo
+ *   GET  /v1/ps               GuestProcesses
+ *   GET  /v1/metrics          GuestMetrics
+ *   POST /v1/exec             frames of exec-frames.ts both ways: the first one opens with ExecRequest, the last one tells
+ *                             ExecExit; the command is killed when the stream breaks off before
+ *   GET  /v1/files?path=P     the bytes of a file; its FileEntry in the field `godwit-file`
+ *   PUT  /v1/files?path=P[&mode=OCTAL][&replace=1]
+ *                             the body becomes the file, in one step at its end; → FileEntry
+ *   GET  /v1/list?path=P[&depth=N]
+ *                             NDJSON of FileEntry: P itself (depth 0), and what lies in it down to that depth
+ *   POST /v1/freeze           FreezeRequest → FreezeAnswer: writes of the machine wait until `thaw` or the timeout
+ *   POST /v1/thaw             ThawAnswer
+ *
+ * Failures of the latter ones are `{"error": WireError}` with a code that begins with `guest.`.
  */
 import { z } from "zod";
 import {
+  EXEC_OUTPUT_BYTES_MAX,
+  EXEC_TEXT_CHARS_MAX,
+  EXEC_TIMEOUT_MS_MAX,
+  EXEC_WORDS_MAX,
+  FILE_BYTES_MAX,
+  FREEZE_TIMEOUT_S_MAX,
   GUEST_API_SCHEMA,
   LOG_LINE_BYTES_MAX,
+  PATH_BYTES_MAX,
+  PROCESSES_MAX,
   RESTART_WAIT_MS_MAX,
   RESUME_ENTROPY_CHARS_MAX,
 } from "./guest-limits.ts";
@@ -137,3 +159,172 @@ export const GuestListeners = z.object({
   })).max(256),
 });
 export type GuestListeners = z.infer<typeof GuestListeners>;
+
+/** Characters and lines, as `stty size` tells them the other way round. */
+export const TerminalSize = z.object({
+  columns: z.number().int().min(1).max(10_000),
+  rows: z.number().int().min(1).max(10_000),
+});
+export type TerminalSize = z.infer<typeof TerminalSize>;
+
+/** The kernel ends a word at a NUL. */
+const Word = z.string().max(EXEC_TEXT_CHARS_MAX).refine(
+  (word) => !word.includes("\0"),
+  "it holds a NUL byte",
+);
+
+export const ExecRequest = z.object({
+  /** Program and arguments; found in PATH. With `shell`, or with neither, null. */
+  argv: z.array(Word).min(1).max(EXEC_WORDS_MAX).nullable().default(null),
+  /** For `/bin/sh -c`. With neither `argv` nor this the image's shell runs, as at a log-in. */
+  shell: Word.min(1).nullable().default(null),
+  /** On top of the app's own. */
+  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/), Word)
+    .refine((env) => Object.keys(env).length <= EXEC_WORDS_MAX, `at most ${EXEC_WORDS_MAX} variables`)
+    .default({}),
+  /** @default the app's own working folder */
+  cwd: Word.max(PATH_BYTES_MAX).regex(/^\//, "a path begins with /").nullable().default(null),
+  /** As the image's User: `user`, `uid`, `user:group`, … @default the app's own */
+  user: Word.min(1).max(256).nullable().default(null),
+  /** A terminal of this size; stdout and stderr are one then. null: pipes. */
+  terminal: TerminalSize.nullable().default(null),
+  /** false: /dev/null. */
+  stdin: z.boolean().default(false),
+  /** The command is killed after this. */
+  timeout_ms: z.number().int().min(1).max(EXEC_TIMEOUT_MS_MAX).nullable().default(null),
+  /** Of stdout and of stderr each, what is above it is read and lost. */
+  output_bytes_max: z.number().int().min(0).max(EXEC_OUTPUT_BYTES_MAX).nullable().default(null),
+}).refine((request) => request.argv === null || request.shell === null, {
+  message: "a command has argv or shell, not both",
+});
+export type ExecRequest = z.infer<typeof ExecRequest>;
+
+export const ExecExit = z.object({
+  /** 128 + the signal's number where one ended it. */
+  exit_code: z.number().int().min(0).max(255),
+  signal: z.string().max(16).nullable(),
+  timed_out: z.boolean(),
+  /** Bytes above `output_bytes_max`. */
+  stdout_lost_bytes: z.number().int().min(0),
+  stderr_lost_bytes: z.number().int().min(0),
+});
+export type ExecExit = z.infer<typeof ExecExit>;
+
+export const GuestSysinfo = z.object({
+  hostname: z.string().max(64),
+  kernel: z.string().max(128),
+  architecture: z.string().max(32),
+  /** PRETTY_NAME of the image's os-release. */
+  system: z.string().max(128).nullable(),
+  cpus: z.number().int().min(1),
+  memory_mb: z.number().int().min(0),
+  uptime_s: z.number().min(0),
+  clock_ms: z.number().int(),
+  boot_id: z.string().max(64).nullable(),
+  disk: z.object({ total_bytes: z.number().min(0), free_bytes: z.number().min(0) }).nullable(),
+  interfaces: z.array(z.object({
+    name: z.string().max(16),
+    addresses: z.array(z.string().max(64)).max(16),
+  })).max(16),
+});
+export type GuestSysinfo = z.infer<typeof GuestSysinfo>;
+
+const Socket = z.object({ protocol: z.literal("tcp"), address: z.string().max(45), port: z.number().int() });
+
+export const GuestProcess = z.object({
+  pid: z.number().int(),
+  ppid: z.number().int(),
+  /** The name in the image's /etc/passwd, else the number. */
+  user: z.string().max(64),
+  /** A letter of proc(5). */
+  state: z.string().max(1),
+  command: z.string().max(256),
+  cpu_ms: z.number().int().min(0),
+  rss_kb: z.number().int().min(0),
+  /** Since the kernel's start. */
+  started_s: z.number().min(0),
+  listen_sockets: z.array(Socket).max(64),
+});
+export type GuestProcess = z.infer<typeof GuestProcess>;
+
+export const GuestProcesses = z.object({
+  processes: z.array(GuestProcess).max(PROCESSES_MAX),
+  /** How many more there are. */
+  left_out: z.number().int().min(0),
+});
+export type GuestProcesses = z.infer<typeof GuestProcesses>;
+
+const Count = z.number().min(0);
+export const GuestMetrics = z.object({
+  at_ms: z.number().int(),
+  uptime_s: Count,
+  /** Over 1, 5 and 15 minutes. */
+  load: z.tuple([Count, Count, Count]),
+  /** Of the machine; of a container, what its cgroup shows. */
+  memory: z.object({
+    total_kb: Count,
+    available_kb: Count,
+    cached_kb: Count,
+    swap_total_kb: Count,
+    swap_free_kb: Count,
+    /** Of the app's cgroup. */
+    app_kb: Count.nullable(),
+  }),
+  cpu: z.object({
+    cpus: Count,
+    user_ms: Count,
+    system_ms: Count,
+    idle_ms: Count,
+    iowait_ms: Count,
+    steal_ms: Count,
+  }),
+  disks: z.array(z.object({
+    name: z.string().max(32),
+    reads: Count,
+    read_bytes: Count,
+    writes: Count,
+    written_bytes: Count,
+  })).max(32),
+  interfaces: z.array(z.object({
+    name: z.string().max(16),
+    received_bytes: Count,
+    received_packets: Count,
+    sent_bytes: Count,
+    sent_packets: Count,
+    dropped: Count,
+  })).max(16),
+  root: z.object({ total_bytes: Count, free_bytes: Count, files: Count, files_free: Count }).nullable(),
+  processes: Count,
+  execs: Count,
+  oom_kills: Count,
+  /** Since the boot: lines that the app wrote, and of them those that fell out of the buffer. */
+  log: z.object({ lines: Count, dropped: Count }),
+});
+export type GuestMetrics = z.infer<typeof GuestMetrics>;
+
+export const GuestPath = z.string().min(1).regex(/^\/[^\0]*$/, "a path begins with / and holds no NUL")
+  .refine((path) => Buffer.byteLength(path) <= PATH_BYTES_MAX, `a path has at most ${PATH_BYTES_MAX} bytes`);
+
+export const FileEntry = z.object({
+  /** Absolute. Bytes that are no UTF-8 are replaced. */
+  path: z.string().min(1).max(8_192),
+  kind: z.enum(["file", "folder", "link", "other"]),
+  size_bytes: z.number().int().min(0).max(FILE_BYTES_MAX),
+  /** The lower twelve bits. */
+  mode: z.number().int().min(0).max(0o7777),
+  uid: z.number().int().min(0),
+  gid: z.number().int().min(0),
+  modified_ms: z.number().int(),
+  /** Of a link: what it says. */
+  target: z.string().max(8_192).nullable(),
+});
+export type FileEntry = z.infer<typeof FileEntry>;
+
+export const FreezeRequest = z.object({ timeout_s: z.number().int().min(1).max(FREEZE_TIMEOUT_S_MAX) });
+export const FreezeAnswer = z.object({ frozen: z.number().int().min(0) });
+export const ThawAnswer = z.object({
+  thawed: z.number().int().min(0),
+  /** The timeout had come before: what was read meanwhile is not one moment. */
+  too_late: z.boolean(),
+});
+export type ThawAnswer = z.infer<typeof ThawAnswer>;

@@ -39,3 +39,24 @@ export const RESUME_ENTROPY_CHARS_MAX = 1_024;
 
 /** The console line by which a failed boot is found where the control channel never came up. */
 export const BOOT_FAILURE_MARK = "godwit-boot-failure:";
+
+/** Commands (exec) that run at once in one machine, console sessions included. */
+export const EXECS_MAX = 16;
+/** Of what one call to run a command may send and get, each of stdin, stdout and stderr; a stream has no such bound. */
+export const EXEC_OUTPUT_BYTES_MAX = 1_048_576;
+export const EXEC_TIMEOUT_MS_MAX = 86_400_000;
+export const EXEC_WORDS_MAX = 256;
+export const EXEC_TEXT_CHARS_MAX = 32_768;
+
+/** PATH_MAX of Linux, less its NUL. */
+export const PATH_BYTES_MAX = 4_095;
+/** Larger than any disk of a machine: what says more is broken. */
+export const FILE_BYTES_MAX = 1_099_511_627_776;
+export const LIST_DEPTH_MAX = 64;
+export const LIST_ENTRIES_MAX = 100_000;
+/** One entry of a list as JSON: a path where each byte may have become a `\uXXXX` escape, twice (links), and its frame. */
+export const LIST_ENTRY_BYTES_MAX = 65_536;
+
+export const PROCESSES_MAX = 512;
+/** File systems that were frozen are thawed after this at the latest, whatever became of the worker. */
+export const FREEZE_TIMEOUT_S_MAX = 60;

@@ -21,6 +21,16 @@
  *                                          MachineView once in one of the states, or in a state from which none of them
  *                                          can be reached without a new request; 408 `machine.wait_timeout`
  *   GET    /v1/machines/ID/listeners       GuestListeners
+ *   GET    /v1/machines/ID/sysinfo         GuestSysinfo
+ *   GET    /v1/machines/ID/ps              GuestProcesses
+ *   GET    /v1/machines/ID/guest-metrics   GuestMetrics
+ *   POST   /v1/machines/ID/exec            ExecBody → ExecAnswer, once the command has ended
+ *   POST   /v1/machines/ID/exec/stream     frames of exec-frames.ts both ways while the command runs; broken off: killed
+ *   GET    /v1/machines/ID/files?path=P    the file's bytes; its FileEntry in the field `godwit-file`
+ *   PUT    /v1/machines/ID/files?path=P[&mode=OCTAL][&replace=1]
+ *                                          the body becomes the file → FileEntry
+ *   GET    /v1/machines/ID/list?path=P[&depth=N]
+ *                                          NDJSON of FileEntry, `path` itself first
  *   GET    /v1/machines/ID/logs?tail=N     { lines: LogLine[] } the worker's own bounded memory of last lines
  *   POST   /v1/shutdown                    ShutdownRequest → ShutdownAnswer; stops all machines, remembers which of them ran
  *                                          (the next agent starts those again) and takes no new work: 503
@@ -28,6 +38,8 @@
  *   GET    /metrics                        Prometheus text
  */
 import { z } from "zod";
+import { ExecExit, ExecRequest } from "./guest-api.ts";
+import { EXEC_OUTPUT_BYTES_MAX } from "./guest-limits.ts";
 import { Guest, MachineView } from "./machine.ts";
 import { Digest, HostId, MachineId, RegionCode } from "./names.ts";
 import { ImageConfig } from "./run-config.ts";
@@ -82,6 +94,34 @@ export const StopBody = z.object({
   timeout_s: z.number().int().min(0).max(300).nullable().default(null),
 });
 export type StopBody = z.infer<typeof StopBody>;
+
+export const EXEC_TIMEOUT_MS_DEFAULT = 30_000;
+/** Of a call that answers when the command has ended; a stream goes on for as long as it likes. */
+export const EXEC_CALL_TIMEOUT_MS_MAX = 100_000;
+
+/** A command that is run to its end, its input and output in one piece. */
+export const ExecBody = z.object({
+  argv: ExecRequest.shape.argv,
+  shell: ExecRequest.shape.shell,
+  env: ExecRequest.shape.env,
+  cwd: ExecRequest.shape.cwd,
+  user: ExecRequest.shape.user,
+  stdin: z.string().max(EXEC_OUTPUT_BYTES_MAX).nullable().default(null),
+  timeout_ms: z.number().int().min(1).max(EXEC_CALL_TIMEOUT_MS_MAX).default(EXEC_TIMEOUT_MS_DEFAULT),
+  /** Of stdout and of stderr each. */
+  output_bytes_max: z.number().int().min(0).max(EXEC_OUTPUT_BYTES_MAX).default(EXEC_OUTPUT_BYTES_MAX),
+});
+export type ExecBody = z.infer<typeof ExecBody>;
+
+export const ExecAnswer = z.object({
+  ...ExecExit.shape,
+  /** As UTF-8; other bytes are replaced. */
+  stdout: z.string(),
+  stderr: z.string(),
+  /** Something above `output_bytes_max` was lost. */
+  truncated: z.boolean(),
+});
+export type ExecAnswer = z.infer<typeof ExecAnswer>;
 
 export const ShutdownRequest = z.object({ timeout_s: z.number().int().min(0).max(600).default(60) });
 export type ShutdownRequest = z.infer<typeof ShutdownRequest>;

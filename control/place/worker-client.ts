@@ -6,9 +6,11 @@
 import { z } from "zod";
 import { GodwitError, messageOf, WireError } from "../contract/errors.ts";
 import { LogLine } from "../contract/events.ts";
-import { GuestListeners } from "../contract/guest-api.ts";
+import { GuestListeners, GuestProcesses, GuestSysinfo } from "../contract/guest-api.ts";
 import { type Guest, type MachineSpec, MachineView } from "../contract/machine.ts";
 import {
+  ExecAnswer,
+  type ExecBody,
   HostView,
   ImageAnswer,
   ImageProgress,
@@ -111,6 +113,53 @@ export class WorkerClient {
     return (await this.#call("GET", `/v1/machines/${id}/listeners`, null, GuestListeners, options)).listeners;
   }
 
+  processes(id: string, options?: CallOptions): Promise<GuestProcesses> {
+    return this.#call("GET", `/v1/machines/${id}/ps`, null, GuestProcesses, options);
+  }
+
+  sysinfo(id: string, options?: CallOptions): Promise<GuestSysinfo> {
+    return this.#call("GET", `/v1/machines/${id}/sysinfo`, null, GuestSysinfo, options);
+  }
+
+  /** Runs a command in the machine; not to be repeated blindly, whatever the error says of the host. */
+  exec(id: string, body: ExecBody, options?: CallOptions): Promise<ExecAnswer> {
+    return this.#call("POST", `/v1/machines/${id}/exec`, body, ExecAnswer, {
+      timeoutMs: body.timeout_ms + CALL_TIMEOUT_MS,
+      ...options,
+    });
+  }
+
+  /**
+   * A call whose bodies are streams that go on for as long as they like; only the head of the answer has a limit, null for
+   * none where the worker answers at the body's end. @throws GodwitError where the worker refuses
+   */
+  async stream(
+    method: "GET" | "POST" | "PUT",
+    path: string,
+    body: ReadableStream<Uint8Array> | null,
+    { signal, headMs }: { readonly signal: AbortSignal; readonly headMs: number | null },
+  ): Promise<Response> {
+    const patience = new AbortController();
+    const timer = headMs === null ? null : setTimeout(() => patience.abort(), headMs);
+    const ends = AbortSignal.any([signal, patience.signal]);
+    let response: Response;
+    try {
+      response = await this.#fetch(path, {
+        method,
+        signal: ends,
+        ...(body === null ? {} : { body, duplex: "half" }),
+      });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      const why = patience.signal.aborted ? `no answer within ${headMs! / 1_000} s` : messageOf(error);
+      throw this.#unreachable(method, path, why, error);
+    } finally {
+      if (timer !== null) clearTimeout(timer);
+    }
+    if (response.ok) return response;
+    throw this.#refusal(method, path, response.status, this.#parse(method, path, await response.text()));
+  }
+
   async lastLogLines(id: string, tail: number, options?: CallOptions): Promise<LogLine[]> {
     return (await this.#call("GET", `/v1/machines/${id}/logs?tail=${tail}`, null, Logs, options)).lines;
   }
@@ -130,24 +179,25 @@ export class WorkerClient {
       if (parsed.success) return parsed.data;
       throw this.#nonsense(method, path, parsed.error.message);
     }
+    throw this.#refusal(method, path, status, json);
+  }
+
+  #refusal(method: string, path: string, status: number, json: unknown): GodwitError {
     const wire = z.object({ error: WireError }).safeParse(json);
-    if (wire.success) throw GodwitError.fromWire(wire.data.error);
-    throw this.#nonsense(method, path, `status ${status} without an error`);
+    if (wire.success) return GodwitError.fromWire(wire.data.error);
+    return this.#nonsense(method, path, `status ${status} without an error`);
   }
 
   async #exchange(method: string, path: string, body: unknown, options: CallOptions) {
     const limit = AbortSignal.timeout(options.timeoutMs ?? CALL_TIMEOUT_MS);
     const signal = options.signal === undefined ? limit : AbortSignal.any([limit, options.signal]);
-    const unix = this.#url.startsWith("unix:") ? this.#url.slice("unix:".length) : null;
     try {
-      const response = await fetch(`${unix === null ? this.#url : "http://worker"}${path}`, {
+      const response = await this.#fetch(path, {
         method,
         signal,
-        keepalive: false,
         ...(body === null
           ? {}
           : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
-        ...(unix === null ? {} : { unix }),
       });
       const length = Number(response.headers.get("content-length") ?? 0);
       if (length > WORKER_BODY_BYTES_MAX) throw new Error(`its answer has ${length} bytes`);
@@ -157,17 +207,30 @@ export class WorkerClient {
       const why = limit.aborted
         ? `no answer within ${(options.timeoutMs ?? CALL_TIMEOUT_MS) / 1_000} s`
         : messageOf(error);
-      throw new GodwitError(
-        "place.host_unreachable",
-        `Cannot reach the worker of host ${this.hostId} for ${method} ${path}: ${why}`,
-        {
-          fault: "us",
-          retryable: true,
-          hint: "Check that the worker on that host runs; its machines run on without it.",
-          cause: error,
-        },
-      );
+      throw this.#unreachable(method, path, why, error);
     }
+  }
+
+  async #fetch(path: string, init: RequestInit & { duplex?: "half" }): Promise<Response> {
+    const unix = this.#url.startsWith("unix:") ? this.#url.slice("unix:".length) : null;
+    return await fetch(`${unix === null ? this.#url : "http://worker"}${path}`, {
+      ...init,
+      keepalive: false,
+      ...(unix === null ? {} : { unix }),
+    });
+  }
+
+  #unreachable(method: string, path: string, why: string, cause: unknown): GodwitError {
+    return new GodwitError(
+      "place.host_unreachable",
+      `Cannot reach the worker of host ${this.hostId} for ${method} ${path.split("?")[0]}: ${why}`,
+      {
+        fault: "us",
+        retryable: true,
+        hint: "Check that the worker on that host runs; its machines run on without it.",
+        cause,
+      },
+    );
   }
 
   #parse(method: string, path: string, text: string): unknown {

@@ -15,6 +15,7 @@ import type { Host } from "./host.ts";
 import { checkMemory } from "./offers.ts";
 import type { Engine, Outcome } from "./operations/engine.ts";
 import type { StopInput } from "./operations/stop.ts";
+import type { GuestClient } from "./vmm/guest-client.ts";
 import {
   findMachine,
   insertMachine,
@@ -238,10 +239,18 @@ export class Requests {
   }
 
   async listeners(machineId: string): Promise<GuestListeners> {
+    return await this.guest(machineId).listeners();
+  }
+
+  /** The guest of a machine that runs. @throws GodwitError `machine.not_started`, `guest.gone` */
+  guest(machineId: string): GuestClient {
     const machine = this.#find(machineId);
     const watcher = this.#host.watchers.find(machineId);
-    if (machine.state === "started" && watcher !== null) return await watcher.listeners();
-    throw refusal(machineId, machine.state, "stop", { code: "machine.not_started", retryable: false });
+    if (machine.state === "started" && watcher !== null) return watcher.guest();
+    throw new GodwitError("machine.not_started", `Machine ${machineId} is ${machine.state}, not started`, {
+      fault: "client",
+      hint: "start it first",
+    });
   }
 
   logs(machineId: string, tail: number): LogLine[] {

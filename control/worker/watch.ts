@@ -15,6 +15,7 @@ import type {
   ResumedRequest,
 } from "../contract/guest-api.ts";
 import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
+import { Bucket } from "./vmm/bucket.ts";
 import type { Vm, VmExit } from "./vmm/driver.ts";
 import { GuestClient } from "./vmm/guest-client.ts";
 
@@ -25,6 +26,12 @@ export const LAST_WORDS_WAIT_MS = 500;
 /** Of a conversation's first seconds, and how long a busy guest may take to answer. */
 const PROVED_AFTER_MS = [1_000, 4_000];
 const PROOF_WAIT_MS = 10_000;
+/**
+ * An app that writes without end must not keep the agent busy for it alone. What is read later waits in the guest's buffer,
+ * and what falls out there is told as lost.
+ */
+const LOG_LINES_PER_S = 2_000;
+const LOG_LINES_BURST = 10_000;
 const RECONNECT: Backoff = { firstMs: 20, capMs: 2_000 };
 
 export interface WatcherOptions {
@@ -79,8 +86,8 @@ export class Watcher {
     return this.#drained.promise;
   }
 
-  /** The session with the guest. @throws GodwitError `guest.gone` where none stands now. */
-  #session(): GuestClient {
+  /** The conversation with the guest, which may break off at any time. @throws GodwitError `guest.gone` where none stands now. */
+  guest(): GuestClient {
     if (this.#client !== null) return this.#client;
     throw this.#gone();
   }
@@ -94,11 +101,11 @@ export class Watcher {
   }
 
   stop(request: { signal: string; timeout_s: number }): Promise<void> {
-    return Promise.resolve().then(() => this.#session().stop(request));
+    return Promise.resolve().then(() => this.guest().stop(request));
   }
   /** Has the user's process run again in its guest; `exit` and `drained` are those of the next run from then on. */
   async restart(request: RestartRequest): Promise<void> {
-    await this.#session().restart(request);
+    await this.guest().restart(request);
     if (this.#end.signal.aborted) throw this.#gone();
     this.#run = request.run + 1;
     this.#exit = Promise.withResolvers();
@@ -107,16 +114,16 @@ export class Watcher {
     this.#nextRun = Promise.withResolvers();
   }
   status(): Promise<GuestStatus> {
-    return Promise.resolve().then(() => this.#session().status());
+    return Promise.resolve().then(() => this.guest().status());
   }
   listeners(): Promise<GuestListeners> {
-    return Promise.resolve().then(() => this.#session().listeners());
+    return Promise.resolve().then(() => this.guest().listeners());
   }
   resumed(request: ResumedRequest): Promise<ResumedAnswer> {
-    return Promise.resolve().then(() => this.#session().resumed(request));
+    return Promise.resolve().then(() => this.guest().resumed(request));
   }
   acknowledgeExit(): Promise<void> {
-    return Promise.resolve().then(() => this.#session().acknowledgeExit());
+    return Promise.resolve().then(() => this.guest().acknowledgeExit());
   }
 
   /** Lets go of the VM without touching it. */
@@ -205,10 +212,13 @@ export class Watcher {
 
   /** Whether the guest has ended its lines; they also end with the connection, and then the rest is still to come. */
   async #pump(client: GuestClient): Promise<boolean> {
+    const bucket = new Bucket(LOG_LINES_PER_S, LOG_LINES_BURST, performance.now());
     try {
       for await (const line of client.logs({ from: this.#nextSeq, signal: this.#end.signal })) {
         this.#nextSeq = line.seq + 1;
         this.#options.onLine(line);
+        const waitMs = bucket.take(1, performance.now());
+        if (waitMs > 0) await pause(waitMs, this.#end.signal);
       }
       if (client.isOver) return false;
       this.#drained.resolve();

@@ -9,6 +9,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   "image-pull": () => import("./image-pull.ts"),
   init: () => import("./init.ts"),
   "machine-resume": () => import("./machine-resume.ts"),
+  exec: () => import("./exec.ts"),
   "machine-start": () => import("./machine-start.ts"),
   relay: () => import("./relay.ts"),
   replica: () => import("./replica.ts"),

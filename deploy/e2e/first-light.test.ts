@@ -3,7 +3,7 @@
  * The tests build on each other and run in order on one stack, because each VM boots in seconds here (QEMU's TCG).
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { release as hostKernel } from "node:os";
 import { join } from "node:path";
 import { Redis } from "ioredis";
@@ -50,6 +50,28 @@ describe("first light", () => {
     const [machine] = await stack.machines("example");
     expect(machine).toMatchObject({ machineId: facts.machine, state: "STARTED" });
     expect(answer.headers.get("fly-request-id")).toBeTruthy();
+  }, STEP_MS);
+
+  test("godwit runs commands inside of the VM and carries files in and out", async () => {
+    const [machine] = await stack.machines("example");
+    const loader = "/lib64/ld-linux-x86-64.so.2";
+    const run = await stack.godwit(
+      "machine",
+      "exec",
+      machine!.machineId,
+      "--json",
+      "--",
+      loader,
+      "--version",
+    );
+    expect(JSON.parse(run.stdout)).toMatchObject({ exit_code: 0, stdout: expect.stringContaining("ld.so") });
+    expect((await stack.godwit("ssh", "console", "-a", "example", "-C", "true")).status).not.toBe(0);
+    const local = join(stack.home, "loader");
+    expect((await stack.godwit("ssh", "sftp", "get", loader, local, "-a", "example")).status).toBe(0);
+    expect((await stack.godwit("ssh", "sftp", "put", local, "/copy", "-a", "example")).status).toBe(0);
+    const copied = await stack.godwit("machine", "exec", machine!.machineId, "--", "/copy", "--version");
+    expect(copied.stdout).toContain("ld.so");
+    rmSync(local);
   }, STEP_MS);
 
   test("up again says so and changes nothing", async () => {

@@ -1,6 +1,8 @@
 /** Which TCP sockets listen inside the machine, and whose they are: /proc/net/tcp, tcp6 and /proc/PID/fd. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import type { GuestListeners } from "../../control/contract/guest-api.ts";
+import { codeOf } from "../system/error.ts";
+import { withIdentity } from "../system/process.ts";
 
 type Listener = GuestListeners["listeners"][number];
 
@@ -51,13 +53,31 @@ function ownersOf(inodes: ReadonlySet<string>): Map<string, number> {
   const owners = new Map<string, number>();
   const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name)).slice(0, PROCESSES_MAX);
   for (const pid of pids) {
-    for (const fd of listOr(`/proc/${pid}/fd`)) {
-      const inode = /^socket:\[(\d+)\]$/.exec(linkOr(`/proc/${pid}/fd/${fd}`))?.[1];
-      if (inode !== undefined && inodes.has(inode) && !owners.has(inode)) owners.set(inode, Number(pid));
+    for (const inode of socketsOf(pid)) {
+      if (inodes.has(inode) && !owners.has(inode)) owners.set(inode, Number(pid));
     }
     if (owners.size === inodes.size) break;
   }
   return owners;
+}
+
+/** Inodes of the sockets that a process has open. */
+function socketsOf(pid: string): string[] {
+  const folder = `/proc/${pid}/fd`;
+  const look = () =>
+    readdirSync(folder).flatMap((fd) => /^socket:\[(\d+)\]$/.exec(linkOr(`${folder}/${fd}`))?.[1] ?? []);
+  try {
+    return look();
+  } catch (error) {
+    if (codeOf(error) !== "EACCES") return [];
+  }
+  try {
+    // A container's root may not look into another user's processes (ptrace(2), access mode checking); that user may.
+    const { uid, gid } = statSync(`/proc/${pid}`);
+    return withIdentity({ uid, gid, groups: [gid] }, look);
+  } catch {
+    return [];
+  }
 }
 
 function commandOf(pid: number): string | null {
@@ -75,18 +95,11 @@ function readOr(file: string, fallback: string): string {
   }
 }
 
-function listOr(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
 function linkOr(path: string): string {
   try {
     return readlinkSync(path);
-  } catch {
+  } catch (error) {
+    if (codeOf(error) === "EACCES") throw error;
     return "";
   }
 }

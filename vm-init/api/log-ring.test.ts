@@ -24,6 +24,7 @@ test("LogRing drops the oldest lines at its bound and counts them for who missed
   expect(lines[0]).toEqual({ seq: 990, stream: "lost", at_ms: 7, line: "1" });
   expect(lines.slice(1).map(({ seq }) => seq)).toEqual([991, 992, 993, 994, 995, 996, 997, 998, 999]);
   expect(log.from(991, 100)).toHaveLength(9);
+  expect(log.counts).toEqual({ lines: 1_000, dropped: 991 });
 });
 
 test("LogRing keeps one line whatever its length", () => {

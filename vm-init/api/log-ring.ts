@@ -25,6 +25,11 @@ export class LogRing {
     this.#bytesMax = bytesMax;
   }
 
+  /** Since the boot: how many lines there were, and how many of them fell out, read or not. */
+  get counts(): { lines: number; dropped: number } {
+    return { lines: this.#next, dropped: this.#next - (this.#lines.length - this.#first) };
+  }
+
   get closed(): boolean {
     return this.#closed;
   }

@@ -4,12 +4,24 @@ import type { Duplex } from "node:stream";
 
 import type { Life } from "../boot/life.ts";
 import type { Stopper } from "../child/stop.ts";
-import { BootError, messageOf } from "../system/error.ts";
+import { BootError } from "../system/error.ts";
+import {
+  answer,
+  bodyOf,
+  type Handler,
+  numberOf,
+  Refusal,
+  refuse,
+  type Routes,
+  type Stream,
+} from "./answer.ts";
+import { guestRoutes } from "./guest-routes.ts";
+import type { Execs } from "./execs.ts";
+import type { Freezer } from "./freezer.ts";
 import { listListeners } from "./listeners.ts";
 import type { LogRing } from "./log-ring.ts";
 import { statusOf } from "./status.ts";
 
-const REQUEST_BODY_BYTES_MAX = 16_384;
 const WAIT_MS_MAX = 60_000;
 const STOP_TIMEOUT_S_MAX = 300;
 const LOG_LINES_A_WRITE = 128;
@@ -18,22 +30,22 @@ export interface Parts {
   readonly life: Life;
   readonly log: LogRing;
   readonly stopper: Stopper;
+  readonly execs: Execs;
+  readonly freezer: Freezer;
   /** `POST /v1/restart`, its body not yet looked at: whether it is so, or will be. */
   readonly restart: (body: Record<string, unknown>) => boolean;
   /** `POST /v1/resumed`, likewise. */
   readonly resumed: (body: Record<string, unknown>) => unknown;
 }
 
-type Stream = http2.ServerHttp2Stream;
-type Handler = (stream: Stream, query: URLSearchParams) => Promise<void> | void;
-
 /** Speaks to one worker after the other over the streams it is given. */
 export class ControlServer {
   readonly #server = http2.createServer();
-  readonly #routes: Record<string, Handler>;
+  readonly #routes: Routes;
 
-  constructor({ life, log, stopper, restart, resumed }: Parts) {
+  constructor({ life, log, stopper, execs, freezer, restart, resumed }: Parts) {
     this.#routes = {
+      ...guestRoutes({ log, execs, freezer }),
       "GET /v1/status": async (stream, query) => {
         await life.settled(Math.min(numberOf(query, "wait_ms"), WAIT_MS_MAX));
         const status = statusOf(life);
@@ -85,51 +97,19 @@ export class ControlServer {
 
   async #handle(stream: Stream, method: string, target: string): Promise<void> {
     const [path = "", query = ""] = target.split("?");
-    const handler = this.#routes[`${method} ${path}`];
+    const handler: Handler | undefined = this.#routes[`${method} ${path}`];
     try {
-      if (handler === undefined) return answer(stream, 404, { error: `no ${method} ${path}` });
+      if (handler === undefined) {
+        throw new Refusal("guest.no_such_path", `There is no ${method} ${path.slice(0, 200)}`, {
+          fault: "us",
+          status: 404,
+        });
+      }
       await handler(stream, new URLSearchParams(query));
     } catch (error) {
-      if (!stream.destroyed && !stream.headersSent) {
-        answer(stream, error instanceof BootError ? 400 : 500, { error: messageOf(error) });
-      }
+      refuse(stream, error);
     }
   }
-}
-
-function numberOf(query: URLSearchParams, name: string): number {
-  const value = Number(query.get(name) ?? "0");
-  if (Number.isInteger(value) && value >= 0) return value;
-  throw new BootError(`Cannot read ${name}=${query.get(name)}: not a number from 0`);
-}
-
-function answer(stream: Stream, status: number, body?: unknown): void {
-  if (stream.destroyed) return;
-  if (body === undefined) {
-    stream.respond({ ":status": status }, { endStream: true });
-    return;
-  }
-  stream.respond({ ":status": status, "content-type": "application/json" });
-  stream.end(JSON.stringify(body));
-}
-
-async function bodyOf(stream: Stream): Promise<Record<string, unknown>> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of stream) {
-    bytes += chunk.length;
-    if (bytes > REQUEST_BODY_BYTES_MAX) {
-      throw new BootError(`Cannot read a body of more than ${REQUEST_BODY_BYTES_MAX} bytes`);
-    }
-    chunks.push(chunk);
-  }
-  try {
-    const body = JSON.parse(Buffer.concat(chunks).toString()) as unknown;
-    if (typeof body === "object" && body !== null) return body as Record<string, unknown>;
-  } catch {
-    // Said below, together with JSON that is not an object.
-  }
-  throw new BootError("Cannot read the body: it is not a JSON object");
 }
 
 /** From `seq` on, then live; ends once the process has ended and all was sent. */

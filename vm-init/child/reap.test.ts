@@ -1,11 +1,12 @@
 import { expect, test } from "bun:test";
-import { reapOrphans } from "./reap.ts";
+import { endOf, reapOrphans } from "./reap.ts";
 
 function ended(...pids: number[]) {
   const reaped: number[] = [];
   const reap = (pid: number) => {
     reaped.push(pid);
     pids.shift();
+    return { exitCode: pid, signal: null };
   };
   return { reaped, peek: () => pids[0] ?? null, reap };
 }
@@ -23,5 +24,11 @@ test("reapOrphans() stops at its own child and leaves the status to whoever wait
 });
 
 test("reapOrphans() lets the event loop in between after 1024", () => {
-  expect(reapOrphans(new Set(), { peek: () => 5, reap: () => {} })).toBe(1_024);
+  expect(reapOrphans(new Set(), { peek: () => 5, reap: () => ({ exitCode: 0, signal: null }) })).toBe(1_024);
+});
+
+test("endOf() hears of a child that vm-init spawned by itself", async () => {
+  const end = endOf(8);
+  reapOrphans(new Set(), ended(7, 8));
+  expect(await end).toEqual({ exitCode: 8, signal: null });
 });

@@ -2,7 +2,7 @@
  * As PID 1, vm-init inherits every orphan and must wait for it. `Bun.spawn` waits for its own child; taking that
  * status from under it would lose the exit code. So each ended child is peeked at first, and only foreign ones reaped.
  */
-import { peekEndedChild, reapChild } from "../system/process.ts";
+import { type ChildEnd, peekEndedChild, reapChild } from "../system/process.ts";
 
 /** In one go; more wait for the next SIGCHLD, so that a fork bomb cannot hold the event loop. */
 const REAPS_MAX = 1_024;
@@ -24,7 +24,17 @@ export function keepOwn({ pid, exited }: { readonly pid: number; readonly exited
 
 export interface Waiting {
   peek(): number | null;
-  reap(pid: number): void;
+  reap(pid: number): ChildEnd;
+}
+
+/** Children that vm-init spawned itself, not by `Bun.spawn`, and that somebody waits for. */
+const awaited = new Map<number, (end: ChildEnd) => void>();
+
+/** How a child ends. To be called in the same turn in which it was spawned: later its end may be gone. */
+export function endOf(pid: number): Promise<ChildEnd> {
+  const { promise, resolve } = Promise.withResolvers<ChildEnd>();
+  awaited.set(pid, resolve);
+  return promise;
 }
 
 /** Reaps ended orphans; stops at one of `own`, whose waiter calls again after it. Returns how many it reaped. */
@@ -35,7 +45,9 @@ export function reapOrphans(
   for (let reaped = 0; reaped < REAPS_MAX; reaped++) {
     const pid = waiting.peek();
     if (pid === null || own.has(pid)) return reaped;
-    waiting.reap(pid);
+    const end = waiting.reap(pid);
+    awaited.get(pid)?.(end);
+    awaited.delete(pid);
   }
   return REAPS_MAX;
 }

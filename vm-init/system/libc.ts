@@ -2,7 +2,7 @@
 import { dlopen, FFIType, type Pointer, read } from "bun:ffi";
 import { SystemError } from "./error.ts";
 
-const { i32, u32, u64, i64, ptr, cstring } = FFIType;
+const { i16, i32, u32, u64, i64, ptr, cstring } = FFIType;
 
 export const libc = dlopen("libc.so.6", {
   __errno_location: { args: [], returns: ptr },
@@ -35,6 +35,18 @@ export const libc = dlopen("libc.so.6", {
   recv: { args: [i32, ptr, u64, i32], returns: i64 },
   close: { args: [i32], returns: i32 },
   if_nametoindex: { args: [cstring], returns: u32 },
+  posix_spawn: { args: [ptr, cstring, ptr, ptr, ptr, ptr], returns: i32 },
+  posix_spawn_file_actions_init: { args: [ptr], returns: i32 },
+  posix_spawn_file_actions_destroy: { args: [ptr], returns: i32 },
+  posix_spawn_file_actions_addopen: { args: [ptr, i32, cstring, i32, u32], returns: i32 },
+  posix_spawn_file_actions_adddup2: { args: [ptr, i32, i32], returns: i32 },
+  posix_spawn_file_actions_addchdir_np: { args: [ptr, cstring], returns: i32 },
+  posix_spawn_file_actions_addclosefrom_np: { args: [ptr, i32], returns: i32 },
+  posix_spawnattr_init: { args: [ptr], returns: i32 },
+  posix_spawnattr_destroy: { args: [ptr], returns: i32 },
+  posix_spawnattr_setflags: { args: [ptr, i16], returns: i32 },
+  posix_spawnattr_setsigdefault: { args: [ptr, ptr], returns: i32 },
+  posix_spawnattr_setsigmask: { args: [ptr, ptr], returns: i32 },
 }).symbols;
 
 /** A NUL-terminated string for the kernel. Keep it in a variable that outlives the call. */

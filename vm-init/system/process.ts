@@ -8,9 +8,12 @@ const P_PID = 1;
 const WNOHANG = 1;
 const WEXITED = 4;
 const WNOWAIT = 0x01000000;
-/** sizeof(siginfo_t), and where si_pid stands in it on 64-bit Linux. */
+/** sizeof(siginfo_t), and where its fields stand on 64-bit Linux. */
 const SIGINFO_BYTES = 128;
+const SI_CODE_OFFSET = 8;
 const SI_PID_OFFSET = 16;
+const SI_STATUS_OFFSET = 24;
+const CLD_EXITED = 1;
 
 /** bits/resource.h. */
 const RLIMITS = {
@@ -81,8 +84,24 @@ export function peekEndedChild(): number | null {
   return pid === 0 ? null : pid;
 }
 
-export function reapChild(pid: number): void {
-  check(libc.waitid(P_PID, pid, new Uint8Array(SIGINFO_BYTES), WEXITED | WNOHANG, null), `waitid of ${pid}`);
+/** How a process ended; just one of the two is set. */
+export interface ChildEnd {
+  readonly exitCode: number | null;
+  /** A number where it has no name (real-time signals). */
+  readonly signal: string | number | null;
+}
+
+export function reapChild(pid: number): ChildEnd {
+  const info = new Uint8Array(SIGINFO_BYTES);
+  check(libc.waitid(P_PID, pid, info, WEXITED | WNOHANG, null), `waitid of ${pid}`);
+  const view = new DataView(info.buffer);
+  const status = view.getInt32(SI_STATUS_OFFSET, true);
+  if (view.getInt32(SI_CODE_OFFSET, true) === CLD_EXITED) return { exitCode: status, signal: null };
+  return { exitCode: null, signal: signalName(status) ?? status };
+}
+
+function signalName(number: number): string | null {
+  return Object.entries(constants.signals).find(([, value]) => value === number)?.[0] ?? null;
 }
 
 /**

@@ -2,7 +2,7 @@
 import { GodwitError } from "../../contract/errors.ts";
 import type { LogLine } from "../../contract/events.ts";
 import type { ApiClient } from "../api-client.ts";
-import { printable } from "../printable.ts";
+import { plainText } from "../plain-text.ts";
 import type { Session } from "../session.ts";
 
 export interface LogsFlags {
@@ -66,6 +66,6 @@ function brokeOff(app: string, cause: unknown): GodwitError {
 export function renderLine(line: LogLine): string {
   const mark = line.stream === "stdout" ? "" : `[${line.stream}] `;
   return `${new Date(line.at_ms).toISOString()} ${line.region} ${line.machine.slice(0, 8)} ${mark}${
-    printable(line.line)
+    plainText(line.line)
   }`;
 }

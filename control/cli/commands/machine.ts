@@ -1,8 +1,8 @@
-/** godwit machine list | status | start | suspend | stop | destroy */
+/** godwit machine list | status | start | suspend | stop | destroy; exec is in exec.ts. */
 import { GodwitError } from "../../contract/errors.ts";
 import { MachineView } from "../../contract/machine.ts";
-import { MachineId } from "../../contract/names.ts";
 import type { ApiClient } from "../api-client.ts";
+import { checkedMachineId } from "../machine-id.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 import { foundApp } from "./apps.ts";
@@ -111,7 +111,7 @@ async function act(
   const api = await session.api();
   const answer = await api.graphql<Record<string, { machine: Machine }>>(
     `mutation ($input: ${inputType}!) { ${mutation}(input: $input) { machine { ${FIELDS} } } }`,
-    { input: { machineId: checkedId(id), ...more } },
+    { input: { machineId: checkedMachineId(id), ...more } },
   );
   const accepted = plain(answer[mutation]!.machine);
   if (goal === null) {
@@ -148,25 +148,13 @@ async function waitForState(api: ApiClient, id: string, goal: string): Promise<s
 async function readMachine(api: ApiClient, id: string): Promise<Machine> {
   const { machine } = await api.graphql<{ machine: Machine | null }>(
     `query ($id: String!) { machine(id: $id) { ${FIELDS} } }`,
-    { id: checkedId(id) },
+    { id: checkedMachineId(id) },
   );
   if (machine !== null) return machine;
   throw new GodwitError("cli.not_found", `There is no machine ${id}, or it is not yours to see`, {
     fault: "client",
     hint: "see `godwit machine list -a APP`",
   });
-}
-
-function checkedId(id: string): string {
-  if (MachineId.safeParse(id).success) return id;
-  throw new GodwitError(
-    "cli.machine_id",
-    `${JSON.stringify(id)} is not a machine's id: 14 hexadecimal digits`,
-    {
-      fault: "client",
-      hint: "see `godwit machine list -a APP`",
-    },
-  );
 }
 
 /** snake_case and lower-case states, as all JSON of the CLI. */

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { z } from "zod";
 import { GodwitError } from "../../contract/errors.ts";
 import { QueryLine, SubscriptionLine } from "../../contract/replica-queries.ts";
-import { printable } from "../printable.ts";
+import { plainText } from "../plain-text.ts";
 import { ReplicaClient } from "../replica-client.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
@@ -128,7 +128,7 @@ export function renderChange(
 
 function cellOf(value: unknown): string | number | null {
   if (value === null || value === undefined || typeof value === "number") return value ?? null;
-  const text = printable(typeof value === "string" ? value : JSON.stringify(value)).replaceAll("\n", "\\n");
+  const text = plainText(typeof value === "string" ? value : JSON.stringify(value)).replaceAll("\n", "\\n");
   return text.length > CELL_LENGTH_MAX ? `${text.slice(0, CELL_LENGTH_MAX - 1)}…` : text;
 }
 
@@ -157,7 +157,7 @@ export function renderStatus(page: unknown): string {
   const lines = [
     `replica     ${state}`,
     `Redis       answered ${seconds(rest.stale_ms)}${
-      rest.last_error ? `; last: ${printable(rest.last_error)}` : ""
+      rest.last_error ? `; last: ${plainText(rest.last_error)}` : ""
     }`,
     `caught up   ${seconds(rest.behind_ms)}`,
     `digests     ${digests?.owners ?? 0} owners, ${digests?.differing ?? 0} differ`,

@@ -4,7 +4,7 @@ import { bodyLimit } from "hono/body-limit";
 import { z } from "zod";
 import { GodwitError } from "../../contract/errors.ts";
 import { MachineSpec, MachineState } from "../../contract/machine.ts";
-import { MachineId, RowId } from "../../contract/names.ts";
+import { RowId } from "../../contract/names.ts";
 import {
   ImageRequest,
   OfferRequest,
@@ -21,9 +21,13 @@ import { listMachines } from "../store/machines.ts";
 import { deleteOffer } from "../store/offers.ts";
 import { outboxDepth } from "../store/outbox.ts";
 import { statusOf, toGodwitError } from "./errors.ts";
+import { addGuestCalls, addGuestStreams } from "./guest-routes.ts";
+import { bodyOf, idOf, invalid, parse } from "./input.ts";
 
 export function workerApp(host: Host, requests: Requests): Hono {
   const app = new Hono();
+  // Before the bound of bodies, which reads a stream ahead.
+  addGuestStreams(app, requests);
   app.use(bodyLimit({ maxSize: WORKER_BODY_BYTES_MAX, onError: tooLarge }));
 
   app.get("/v1/host", (c) => c.json(hostViewOf(host)));
@@ -61,6 +65,7 @@ export function workerApp(host: Host, requests: Requests): Hono {
     const timeoutS = parse(bound, c.req.query("timeout_s"), "timeout_s");
     return c.json(await requests.wait(idOf(c), new Set(wanted), timeoutS * 1_000, c.req.raw.signal));
   });
+  addGuestCalls(app, requests);
   app.get("/v1/machines/:id/listeners", async (c) => c.json(await requests.listeners(idOf(c))));
   app.get("/v1/machines/:id/logs", (c) => {
     const bound = z.coerce.number().int().min(0).max(LOG_TAIL_LINES_MAX).default(LOG_TAIL_LINES_MAX);
@@ -87,37 +92,6 @@ export function workerApp(host: Host, requests: Requests): Hono {
     return c.json({ error: error.toWire() }, statusOf(error));
   });
   return app;
-}
-
-function idOf(c: Context): string {
-  return parse(MachineId, c.req.param("id"), "machine id");
-}
-
-/** An absent body is an empty object: each field may have its default. */
-async function bodyOf<T>(c: Context, schema: z.ZodType<T>): Promise<T> {
-  const text = await c.req.text();
-  let value: unknown;
-  try {
-    value = text === "" ? {} : JSON.parse(text);
-  } catch (error) {
-    throw invalid(`the body is not JSON: ${error instanceof Error ? error.message : error}`);
-  }
-  return parse(schema, value, "body");
-}
-
-function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  // Paths and rules, never values: an env may be among them.
-  const issues = parsed.error.issues.slice(0, 5).map((issue) => `${issue.path.join(".")}: ${issue.message}`);
-  throw invalid(`the ${what} is not valid: ${issues.join("; ")}`);
-}
-
-function invalid(why: string): GodwitError {
-  return new GodwitError("request.invalid", `Cannot read the request: ${why}`, {
-    fault: "client",
-    hint: "see control/contract for what is allowed",
-  });
 }
 
 function tooLarge(c: Context) {

@@ -19,6 +19,13 @@ const STATUS: Readonly<Record<string, ContentfulStatusCode>> = {
   "worker.disk_full": 507,
   "image.missing": 409,
   "guest.gone": 503,
+  "guest.not_running": 409,
+  "guest.too_many_execs": 429,
+  "guest.file_not_found": 404,
+  "guest.file_exists": 409,
+  "guest.disk_full": 507,
+  "guest.frozen": 409,
+  "guest.freeze_unsupported": 409,
 };
 const BY_FAULT: Readonly<Record<Fault, ContentfulStatusCode>> = { client: 400, app: 422, us: 500 };
 
