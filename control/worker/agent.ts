@@ -10,6 +10,7 @@ import { edgeApp } from "./api/edge-app.ts";
 import { listen } from "./api/listen.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { loadSigningKey } from "../publish/signing-key-file.ts";
+import { correctClock } from "./greet.ts";
 import { type Host, machinesFolder, publisherKeyFile } from "./host.ts";
 import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
 import { openImageStore } from "./images/image-store.ts";
@@ -99,7 +100,10 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   outbox.start();
   publishHost(host);
   await host.network.prepare();
-  const recovery = await recover(host, engine, requests, followExit);
+  const recovery = await recover(host, engine, requests, (machine, watcher) => {
+    followExit(machine, watcher);
+    if (driver.can.suspend === null) void correctClock(host, watcher);
+  });
   log.info({ ...recovery, vmm: driver.name, note: probe.note }, "agent is up");
   const listener = listen(workerApp(host, requests), config.listen_socket);
   const edgeListener = config.edge_socket === undefined

@@ -29,7 +29,7 @@ export class Metrics {
   });
   readonly resumeSeconds = new Histogram({
     name: "godwit_worker_resume_seconds",
-    help: "From the start of the VMM until a resumed guest answered",
+    help: "From the start of the VMM until a suspended guest ran again",
     buckets: [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60],
     registers: [this.registry],
   });

@@ -9,7 +9,8 @@ const argv = [
     "-drive",
     "id=init,file=/g/init.erofs,format=raw,if=none,readonly=on",
   ],
-  ...["-drive", "id=layer,file=/home/a,,b/9080e6f3a12b04/layer.ext4,format=raw,if=none,discard=unmap"],
+  ...["-add-fd", "fd=3,set=1,opaque=/home/a,,b/9080e6f3a12b04/layer.ext4"],
+  ...["-drive", "id=layer,file=/dev/fdset/1,format=raw,if=none,discard=unmap"],
   ...["-drive", "id=config,file=/run/g/run-config.img,format=raw,if=none,readonly=on"],
   ...["-netdev", "tap,id=link,ifname=gw0a1b2ct3,script=no,downscript=no"],
   ...["-device", "virtio-net-device,netdev=link,mac=02:90:80:e6:f3:a1"],
@@ -24,10 +25,11 @@ const original: Original = {
   gateway: "172.20.16.6/31",
   address: "172.20.16.7",
   mac: "02:90:80:e6:f3:a1",
+  hostMac: "06:90:80:e6:f3:a1",
 };
 
 test("optionValue() undoes QEMU's doubled commas", () => {
-  expect(optionValue(argv, "id=layer", "file")).toBe("/home/a,b/9080e6f3a12b04/layer.ext4");
+  expect(optionValue(argv, "set=1", "opaque")).toBe("/home/a,b/9080e6f3a12b04/layer.ext4");
   expect(optionValue(argv, "netdev=link", "mac")).toBe("02:90:80:e6:f3:a1");
   expect(() => optionValue(argv, "id=nothing", "file")).toThrow("id=nothing");
 });
@@ -38,7 +40,7 @@ test("planHandRun() changes names, sockets and the writable layer, and nothing e
   expect(plan.argv).toHaveLength(original.argv.length);
   expect(changed).toEqual([
     "hand-run",
-    "id=layer,file=/tmp/h/layer.ext4,format=raw,if=none,discard=unmap",
+    "fd=3,set=1,opaque=/tmp/h/layer.ext4",
     "id=config,file=/tmp/h/run-config.img,format=raw,if=none,readonly=on",
     "tap,id=link,ifname=hand7,script=no,downscript=no",
     "socket,id=control,path=/tmp/h/control.sock,server=on,wait=off",
@@ -51,6 +53,7 @@ test("scriptOf() is about ten lines that a shell reads as they were meant", () =
   const script = scriptOf(original, planHandRun(original, "/tmp/h", "hand7"));
   expect(script.trim().split("\n").length).toBeLessThanOrEqual(10);
   expect(script).toContain("-append 'console=ttyS0 quiet'");
+  expect(script).toContain(" 3<>/tmp/h/layer.ext4 4</tmp/h/layer.ext4\n");
   const { exitCode } = Bun.spawnSync(["/bin/sh", "-n"], { stdin: Buffer.from(script) });
   expect(exitCode).toBe(0);
 });

@@ -30,6 +30,8 @@ export interface Original {
   readonly gateway: string;
   readonly address: string;
   readonly mac: string;
+  /** Of the host's side: a guest that is resumed still believes in the one that it knew. */
+  readonly hostMac: string;
 }
 
 export interface HandRun {
@@ -90,7 +92,7 @@ export function optionValue(argv: readonly string[], id: string, key: string): s
 export function planHandRun(original: Original, folder: string, tap: string): HandRun {
   const { argv } = original;
   const renamed = {
-    layerFrom: optionValue(argv, "id=layer", "file"),
+    layerFrom: optionValue(argv, "set=1", "opaque"),
     layerFile: join(folder, "layer.ext4"),
     configFrom: optionValue(argv, "id=config", "file"),
     configFile: join(folder, "run-config.img"),
@@ -126,19 +128,22 @@ export function resumeScriptOf(original: Original, plan: HandRun): string {
 
 function script(original: Original, plan: HandRun, more: string): string {
   const { tap } = plan;
+  const layer = quoted(plan.layerFile);
   return `#!/bin/sh
 set -eu
 ip tuntap add dev ${tap} mode tap
 ip address add ${original.gateway} dev ${tap}
-ip link set dev ${tap} up
+ip link set dev ${tap} address ${original.hostMac} up
 # The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
 ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
-exec ${plan.argv.map(quoted).join(" ")}${more}
+exec ${plan.argv.map(quoted).join(" ")} 3<>${layer} 4<${layer}${more}
 `;
 }
 
 export function prepareHandRun(original: Original, plan: HandRun): void {
-  mkdirSync(plan.folder, { recursive: true, mode: 0o700 });
+  mkdirSync(plan.folder, { recursive: true });
+  // QEMU's user saves its memory to a socket there.
+  chmodSync(plan.folder, 0o711);
   copyFileSync(plan.configFrom, plan.configFile);
   chmodSync(plan.configFile, 0o600);
   writeFileSync(plan.scriptFile, scriptOf(original, plan), { mode: 0o700 });

@@ -32,10 +32,13 @@ export async function findMachine(stack: OwnStack): Promise<MeasuredMachine> {
 export function describeOriginal({ machineId, privateIp }: MeasuredMachine): Original {
   const { argv } = qemuOf(machineId);
   const link = optionValue(argv, "id=link", "ifname");
-  const shown = Bun.spawnSync(["ip", "-json", "-4", "address", "show", "dev", link]).stdout.toString();
-  const [device] = JSON.parse(shown) as { addr_info: { local: string; prefixlen: number }[] }[];
-  const own = device?.addr_info[0];
-  if (own === undefined) throw new Error(`Link ${link} has no IPv4 address`);
+  const shown = Bun.spawnSync(["ip", "-json", "address", "show", "dev", link]).stdout.toString();
+  const [device] = JSON.parse(shown) as {
+    address: string;
+    addr_info: { family: string; local: string; prefixlen: number }[];
+  }[];
+  const own = device?.addr_info.find((address) => address.family === "inet");
+  if (device === undefined || own === undefined) throw new Error(`Link ${link} has no IPv4 address`);
   return {
     argv,
     machineId,
@@ -43,6 +46,7 @@ export function describeOriginal({ machineId, privateIp }: MeasuredMachine): Ori
     gateway: `${own.local}/${own.prefixlen}`,
     address: privateIp.split("/")[0]!,
     mac: optionValue(argv, "netdev=link", "mac"),
+    hostMac: device.address,
   };
 }
 

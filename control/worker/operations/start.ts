@@ -1,27 +1,23 @@
 /**
  * Attaches the machine's link, starts its VM and waits until the guest says that the user's process runs. A machine that
- * was suspended goes on with its memory; where that cannot be taken up again it boots like any other. A guest that says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
+ * was suspended goes on with its memory, and is started as soon as it does: its process has run all along. Where its memory
+ * cannot be taken up again it boots like any other. A guest that says nothing within its bound is killed and booted again, a bounded number of times (microvm guests under TCG hang now
  * and then); one that says which step failed is believed. A failed start leaves no VM and no link.
  */
 import { mkdir } from "node:fs/promises";
-import { randomBytes } from "node:crypto";
 import { GodwitError, messageOf } from "../../contract/errors.ts";
 import type { GuestStatus } from "../../contract/guest-api.ts";
 import { within } from "../backoff.ts";
 import { type Host, machineRunFolder, remainsOf } from "../host.ts";
-import { HELLO_PATIENCE, isPatient } from "../patience.ts";
+import { correctClock, greetResumed, guestOf } from "../greet.ts";
+import { HELLO_PATIENCE } from "../patience.ts";
 import { linkOf } from "../store/links.ts";
 import { getMachine, moveMachine } from "../store/machines.ts";
 import { bareAddress, linkRequestOf, vmSpecOf } from "../vm-spec.ts";
-import { cpuTimeMs } from "../vmm/process-stats.ts";
 import type { Watcher } from "../watch.ts";
 import type { Operation, StepContext } from "./operation.ts";
 
-/** From the first word until the user's process runs; each guest step has its own shorter limits. */
-export const BOOT_WAIT_MS = 60_000;
 export const ATTEMPTS_MAX = 3;
-const PATIENCE_CHECK_MS = 500;
-const ENTROPY_BYTES = 64;
 
 export function start(host: Host): Operation {
   const { store, config } = host;
@@ -102,6 +98,8 @@ async function boot(host: Host, context: StepContext): Promise<Watcher> {
   if (adopted !== null) return host.watchers.open(adopted);
   const resumed = await resume(host, context);
   if (resumed !== null) return resumed;
+  // Of an earlier agent's try, whose VM is gone again: this one boots.
+  if (memory.resumed === true) context.remember({ resumed: false });
   const spec = vmSpecOf(host, getMachine(host.store, machineId), Number(memory.attempt ?? 0));
   host.logs.restart(machineId);
   return host.watchers.open(await host.driver.start(spec));
@@ -111,8 +109,10 @@ async function boot(host: Host, context: StepContext): Promise<Watcher> {
 async function resume(host: Host, context: StepContext): Promise<Watcher | null> {
   const { machineId } = context;
   if (!host.driver.isSuspended(remainsOf(host.config, machineId))) return null;
+  const begun = performance.now();
   try {
     const vm = await host.driver.resume(vmSpecOf(host, getMachine(host.store, machineId), 0));
+    host.metrics.resumeSeconds.observe((performance.now() - begun) / 1_000);
     host.metrics.resumes.inc({ outcome: "resumed" });
     context.remember({ resumed: true });
     return host.watchers.open(vm);
@@ -127,29 +127,18 @@ async function resume(host: Host, context: StepContext): Promise<Watcher | null>
   }
 }
 
-/** A resumed guest's clock stands where it was, and its random numbers are those of the memory that was saved. */
-async function tellResumed(host: Host, watcher: Watcher): Promise<void> {
-  const entropy = randomBytes(ENTROPY_BYTES).toString("base64");
-  try {
-    await watcher.resumed({ host_clock_ms: host.store.now(), entropy });
-  } catch (error) {
-    // It runs all the same: a guest that does not hear of it has an old clock, not a broken one.
-    host.log.warn({ machine: watcher.vm.machineId, err: error }, "cannot tell the guest that it was resumed");
-  }
-}
-
 async function awaitGuest(host: Host, context: StepContext): Promise<void> {
   const { machineId, signal } = context;
   for (;;) {
     const begun = performance.now();
     const watcher = await boot(host, context);
+    if (context.memory.resumed === true) return void greetResumed(host, watcher);
     const status = await guestOf(host, watcher, signal);
     if (signal.aborted) return;
     if (status !== null) {
-      const isResumed = context.memory.resumed === true;
-      const seconds = isResumed ? host.metrics.resumeSeconds : host.metrics.bootSeconds;
-      seconds.observe((performance.now() - begun) / 1_000);
-      if (isResumed) await tellResumed(host, watcher);
+      host.metrics.bootSeconds.observe((performance.now() - begun) / 1_000);
+      // One that an earlier agent resumed, and could not keep that it had.
+      void correctClock(host, watcher);
       return believe(machineId, status);
     }
     const attempt = Number(context.memory.attempt ?? 0) + 1;
@@ -165,20 +154,6 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
     host.watchers.close(machineId);
     context.remember({ attempt, resumed: false });
   }
-}
-
-/** How the boot ended, by the guest's own word; null where there was none in time or the VM is gone. */
-async function guestOf(host: Host, watcher: Watcher, signal: AbortSignal): Promise<GuestStatus | null> {
-  const patience = HELLO_PATIENCE[host.probe.acceleration];
-  const begun = performance.now();
-  let isHeard = false;
-  void watcher.hello.then(() => isHeard = true);
-  while (!isHeard && !signal.aborted) {
-    const waitedMs = performance.now() - begun;
-    if (!isPatient(patience, waitedMs, cpuTimeMs(watcher.vm.pid))) return null;
-    await within(watcher.hello, Math.max(PATIENCE_CHECK_MS, patience.waitMs - waitedMs), signal);
-  }
-  return await within(watcher.booted, BOOT_WAIT_MS, signal);
 }
 
 /** A process that has ended already was started none the less: its exit is told by the stop that follows. */

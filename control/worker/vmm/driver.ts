@@ -50,7 +50,7 @@ export interface DeviceRates {
   /** Of the writable layer: operations and bytes, reads and writes together. */
   readonly diskIops: number | null;
   readonly diskBytesPerS: number | null;
-  /** Each way. */
+  /** Each way. QEMU leaves it to the link (tc on the tap), which is the network's. */
   readonly networkBytesPerS: number | null;
 }
 

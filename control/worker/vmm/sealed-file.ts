@@ -6,7 +6,7 @@
  *
  *   u32 header length, header (JSON), then per record: u32 (bit 31: the last; else its length), ciphertext, 16-byte tag
  */
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { createCipheriv, createHash, randomBytes } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 import { GodwitError } from "../../contract/errors.ts";
 
@@ -14,6 +14,9 @@ export const SEAL_KEY_BYTES = 32;
 export const RECORD_BYTES_MAX = 1_048_576;
 const HEADER_BYTES_MAX = 65_536;
 const TAG_BYTES = 16;
+const TAG_BITS = TAG_BYTES * 8;
+/** Records that are read and verified before they are asked for; as many megabytes. */
+const RECORDS_AHEAD = 8;
 const NONCE_BYTES = 12;
 const LAST = 0x8000_0000;
 
@@ -93,23 +96,32 @@ export async function openSealed(file: string, key: Buffer): Promise<SealedFile>
   }
 }
 
+/** Read and verified ahead of whoever takes them, so that disk, cipher and taker work at the same time. */
 async function* records(
   handle: FileHandle,
   file: string,
   key: Buffer,
   head: Buffer,
 ): AsyncGenerator<Buffer, void, void> {
-  const headHash = hashOf(head);
-  // The next record is read while whoever takes this one is busy with it.
-  let coming = readRecord(handle, file);
-  for (let index = 0;; index++) {
-    const { word, sealed } = await coming;
-    const isLast = word >= LAST;
-    if (!isLast) {
-      coming = readRecord(handle, file);
-      coming.catch(() => {}); // Met when it is waited for, unless nobody wants it any more.
-    }
-    yield opened(key, headHash, index, word, sealed, file);
+  const open = await opener(key, head);
+  const ahead: Promise<{ plain: Buffer; isLast: boolean }>[] = [];
+  let reading: Promise<unknown> = Promise.resolve();
+  let index = 0, isEnd = false;
+  const readOn = () => {
+    const at = index++;
+    const read = reading.then(() => isEnd ? null : readRecord(handle, file));
+    reading = read.then((record) => isEnd ||= record === null || record.word >= LAST, () => isEnd = true);
+    const record = read.then(async (found) => {
+      if (found === null) return { plain: Buffer.alloc(0), isLast: true };
+      return { plain: await open(at, found.word, found.sealed, file), isLast: found.word >= LAST };
+    });
+    record.catch(() => {}); // Met when it is waited for, unless nobody wants it any more.
+    ahead.push(record);
+  };
+  for (;;) {
+    while (ahead.length < RECORDS_AHEAD && !isEnd) readOn();
+    const { plain, isLast } = await ahead.shift()!;
+    yield plain;
     if (!isLast) continue;
     const { bytesRead } = await handle.read(Buffer.alloc(1), 0, 1);
     if (bytesRead > 0) throw damaged(file, "it goes on after its last record");
@@ -137,24 +149,29 @@ function sealer(key: Buffer, head: Buffer): (plain: Buffer, isLast: boolean) => 
   };
 }
 
-function opened(
+/** On threads of the runtime's pool: the event loop has sockets to feed meanwhile. */
+async function opener(
   key: Buffer,
-  headHash: Buffer,
-  index: number,
-  word: number,
-  sealed: Buffer,
-  file: string,
-): Buffer {
-  const decipher = createDecipheriv("aes-256-gcm", key, nonceOf(index), { authTagLength: TAG_BYTES });
-  decipher.setAAD(Buffer.concat([headHash, uint32(word)]));
-  decipher.setAuthTag(sealed.subarray(sealed.length - TAG_BYTES));
-  const plain = decipher.update(sealed.subarray(0, sealed.length - TAG_BYTES));
-  try {
-    decipher.final();
-  } catch {
-    throw damaged(file, `record ${index} is not what was written`);
-  }
-  return plain;
+  head: Buffer,
+): Promise<(index: number, word: number, sealed: Buffer, file: string) => Promise<Buffer>> {
+  const cryptoKey = await crypto.subtle.importKey("raw", new Uint8Array(key), "AES-GCM", false, ["decrypt"]);
+  const headHash = hashOf(head);
+  return async (index, word, sealed, file) => {
+    const additionalData = new Uint8Array(Buffer.concat([headHash, uint32(word)]));
+    const algorithm = {
+      name: "AES-GCM",
+      iv: new Uint8Array(nonceOf(index)),
+      additionalData,
+      tagLength: TAG_BITS,
+    };
+    try {
+      return Buffer.from(
+        await crypto.subtle.decrypt(algorithm, cryptoKey, sealed as Uint8Array<ArrayBuffer>),
+      );
+    } catch {
+      throw damaged(file, `record ${index} is not what was written`);
+    }
+  };
 }
 
 function hashOf(head: Buffer): Buffer {

@@ -5,14 +5,14 @@ import { connect, type Socket } from "node:net";
 import type { Qmp } from "../qmp.ts";
 import type { SealedFile } from "../sealed-file.ts";
 import { migrated, takeMemory } from "./migration.ts";
-import type { QemuPaths } from "./qemu-paths.ts";
+import { MEMORY_SOCKET, type QemuPaths } from "./qemu-paths.ts";
 
 const STALL_MS_MAX = 30_000;
 
 /** Resolves when QEMU has all of it and its guest is paused where it was. A QEMU that gets less than all ends itself. */
 export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile): Promise<void> {
   rmSync(paths.memory, { force: true });
-  await takeMemory(qmp, `unix:${paths.memory}`);
+  await takeMemory(qmp, `unix:${MEMORY_SOCKET}`);
   const socket = connect({ path: paths.memory });
   try {
     await once(socket, "connect");
@@ -20,7 +20,15 @@ export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile)
       STALL_MS_MAX,
       () => socket.destroy(new Error(`QEMU took nothing in ${STALL_MS_MAX} ms`)),
     );
-    for await (const piece of memory.read()) await written(socket, piece);
+    // One piece waits behind the one that QEMU takes, so that the socket never runs dry.
+    let last: Promise<void> = Promise.resolve();
+    for await (const piece of memory.read()) {
+      const next = written(socket, piece);
+      next.catch(() => {}); // Met when it is waited for.
+      await last;
+      last = next;
+    }
+    await last;
     // Not ended: QEMU knows the end of its own stream.
     await migrated(qmp);
   } finally {

@@ -29,8 +29,12 @@ test("qemuArguments() attaches the drives in the order of DRIVES, only the layer
   expect(valuesOf(argv, "-drive")).toEqual([
     "id=init,file=/home/images/init.erofs,format=raw,if=none,readonly=on",
     "id=image,file=/home/images/sha256-1.erofs,format=raw,if=none,readonly=on",
-    "id=layer,file=/home/machines/0123456789abcd/layer.ext4,format=raw,if=none,discard=unmap",
+    "id=layer,file=/dev/fdset/1,format=raw,if=none,discard=unmap",
     "id=config,file=/run/godwit-1/machines/0123456789abcd/run-config.img,format=raw,if=none,readonly=on",
+  ]);
+  expect(valuesOf(argv, "-add-fd")).toEqual([
+    "fd=3,set=1,opaque=/home/machines/0123456789abcd/layer.ext4",
+    "fd=4,set=1,opaque=/home/machines/0123456789abcd/layer.ext4",
   ]);
   expect(valuesOf(argv, "-device").slice(0, 4)).toEqual([
     "virtio-blk-device,drive=init",
@@ -76,7 +80,9 @@ test("qemuArguments() emulates a known clock for microvm under TCG alone", () =>
 
 test("qemuArguments() doubles commas in paths, so that none is read as an option", () => {
   const argv = argumentsFor({ layerFile: "/odd,readonly=on/layer" });
-  expect(valuesOf(argv, "-drive")[2]).toContain("file=/odd,,readonly=on/layer,");
+  expect(valuesOf(argv, "-add-fd")[0]).toBe("fd=3,set=1,opaque=/odd,,readonly=on/layer");
+  const image = argumentsFor({ imageFile: "/odd,readonly=off/image" });
+  expect(valuesOf(image, "-drive")[1]).toContain("file=/odd,,readonly=off/image,");
 });
 
 test("qemuPaths() refuses a run folder whose sockets cannot be bound", () => {

@@ -5,7 +5,7 @@
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { CONTROL_PORT_NAME } from "../../../contract/run-config.ts";
 import { consoleFile } from "../console-file.ts";
-import type { VmSpec } from "../driver.ts";
+import type { DeviceRates, VmSpec } from "../driver.ts";
 import type { QemuPaths } from "./qemu-paths.ts";
 
 export const QEMU = "qemu-system-x86_64";
@@ -15,6 +15,8 @@ export type MachineType = "microvm" | "q35";
 
 /** microvm hangs now and then while it calibrates its clock under TCG: a start that was silent twice gets q35. */
 const SAFE_FROM_ATTEMPT = 2;
+/** Above what distributions, containers and systemd hand out; 28 bits follow. */
+const UID_BASE = 0x6000_0000;
 
 export function machineTypeOf(attempt: number): MachineType {
   return attempt >= SAFE_FROM_ATTEMPT ? "q35" : "microvm";
@@ -27,6 +29,13 @@ export function attemptOf(machine: MachineType): number {
 
 /** Last arguments of a QEMU that waits for saved memory, and runs nothing before it is told to. */
 export const INCOMING: readonly string[] = ["-S", "-incoming", "defer"];
+
+/**
+ * The layer comes as open descriptors, to write and to read: a QEMU that saves its memory opens its disks anew, read-only,
+ * and by then its user can walk to none of them. In the order in which whoever spawns it has to open them.
+ */
+export const LAYER_FDS = [3, 4] as const;
+const LAYER_SET = 1;
 
 /** How one process names its VM; found again by `machineIdOf`. */
 export function nameOf(spec: Pick<VmSpec, "machineId" | "prefix">): string {
@@ -44,6 +53,7 @@ export function qemuArguments(
   return [
     ...["-name", nameOf(spec)],
     ...vmArguments(machine, acceleration),
+    ...["-runas", `${uidOf(spec.machineId)}:${uidOf(spec.machineId)}`],
     ...["-smp", String(spec.guest.cpus)],
     ...["-m", `${spec.guest.memory_mb}M`],
     ...["-kernel", guest.kernel_file],
@@ -53,7 +63,9 @@ export function qemuArguments(
     // In the order of DRIVES: the kernel names them vda, vdb, … as it finds them.
     ...["-drive", drive("init", guest.init_drive_file, "readonly=on"), ...device("blk", "drive=init")],
     ...["-drive", drive("image", spec.imageFile, "readonly=on"), ...device("blk", "drive=image")],
-    ...["-drive", drive("layer", spec.layerFile, "discard=unmap"), ...device("blk", "drive=layer")],
+    ...LAYER_FDS.flatMap((fd) => ["-add-fd", `fd=${fd},set=${LAYER_SET},opaque=${escape(spec.layerFile)}`]),
+    ...["-drive", drive("layer", `/dev/fdset/${LAYER_SET}`, "discard=unmap", ...throttle(spec.rates))],
+    ...device("blk", "drive=layer"),
     ...["-drive", drive("config", paths.runConfig, "readonly=on"), ...device("blk", "drive=config")],
 
     ...(spec.link === null ? [] : [
@@ -66,6 +78,7 @@ export function qemuArguments(
     ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
 
     ...device("rng"),
+    ...device("balloon", "deflate-on-oom=on", "free-page-reporting=on"),
 
     ...["-chardev", `file,id=console,path=${escape(consoleFile(spec.folder))},append=on`],
     ...["-serial", "chardev:console"],
@@ -81,7 +94,7 @@ export function vmArguments(machine: MachineType, acceleration: Acceleration): s
     ...["-machine", machine === "microvm" ? "microvm,acpi=on,rtc=on" : "q35"],
     ...["-accel", acceleration === "tcg" ? "tcg,thread=multi" : "kvm"],
     ...["-cpu", acceleration === "tcg" ? "max" : "host"],
-    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
+    ...["-sandbox", "on,obsolete=deny,elevateprivileges=allow,spawn=deny,resourcecontrol=deny"],
     "-nodefaults",
     "-no-user-config",
     "-nographic",
@@ -94,6 +107,22 @@ export function kernelCommandLine(machine: MachineType, acceleration: Accelerati
     ...["console=ttyS0", "panic=-1", "reboot=t", "quiet"],
     ...(machine === "microvm" && acceleration === "tcg" ? ["tsc_early_khz=2500000", "tsc=unstable"] : []),
   ].join(" ");
+}
+
+/**
+ * QEMU opens its files, its tap and its sockets as root and then is nobody else's user. 28 bits of the machine's id, so
+ * that two machines of a host hardly ever share one; where they do, each is still walled off by all else.
+ */
+export function uidOf(machineId: string): number {
+  return UID_BASE + parseInt(machineId.slice(-7), 16);
+}
+
+/** QEMU makes a throttle group for each drive that has any. */
+function throttle({ diskIops, diskBytesPerS }: DeviceRates): string[] {
+  return [
+    ...(diskIops === null ? [] : [`throttling.iops-total=${diskIops}`]),
+    ...(diskBytesPerS === null ? [] : [`throttling.bps-total=${diskBytesPerS}`]),
+  ];
 }
 
 function drive(id: string, file: string, ...options: string[]): string {

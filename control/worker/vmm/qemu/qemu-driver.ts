@@ -1,5 +1,14 @@
 /** VMs by QEMU, with KVM where a guest boots with it, else emulated. See README.md for its arguments and what it leaves. */
-import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, GodwitError, messageOf } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
@@ -23,12 +32,14 @@ const QMP_RETRY_MS = 5;
 const QMP_WAIT_MS_MAX = 15_000;
 /** Between the end of QEMU's conversations and its own. */
 const ENDING_MS_MAX = 2_000;
+/** Its user may make a socket there. The folder above lets no user but root in. */
+const WORK_MODE = 0o1777;
 const SECTOR_BYTES = 512;
 
 export class QemuDriver implements VmmDriver {
   readonly name = "qemu";
   readonly linkKind = "tap";
-  readonly can = { suspend: null, rates: "they come next" };
+  readonly can = { suspend: null, rates: null };
   readonly #guest: WorkerConfig["guest"];
   #probe: Promise<VmmProbe> | null = null;
 
@@ -122,7 +133,8 @@ export class QemuDriver implements VmmDriver {
       rmSync(paths.moving, { force: true });
       return vm;
     } finally {
-      await memory.close();
+      // Not waited for: the last to close a file that is gone frees its blocks. Whether that fails is nobody's concern.
+      void memory.close().catch(() => {});
     }
   }
 
@@ -149,6 +161,8 @@ export class QemuDriver implements VmmDriver {
     mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
     mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
     removeFiles(plan.paths);
+    mkdirSync(plan.paths.work);
+    chmodSync(plan.paths.work, WORK_MODE);
     writeRunConfig(plan.paths.runConfig, spec.runConfig);
     return spawnQemu(spec, plan.paths, [QEMU, ...plan.arguments, ...more]);
   }
@@ -175,14 +189,14 @@ function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
   rmSync(paths.output, { force: true });
   // Appended to, so that the housekeeping can cut it: a guest can make its devices complain without end.
   const output = openSync(paths.output, "a", 0o600);
+  // As LAYER_FDS has them.
+  const layer = ["r+", "r"].map((flags) => openSync(spec.layerFile, flags));
   const child = Bun.spawn(argv, {
-    cwd: spec.folder,
-    stdin: "ignore",
-    stdout: output,
-    stderr: output,
+    cwd: paths.work,
+    stdio: ["ignore", output, output, ...layer],
     detached: true,
   });
-  closeSync(output);
+  for (const fd of [output, ...layer]) closeSync(fd);
   child.unref();
   const identity = identify(child.pid);
   const record = { pid: child.pid, start_time: identity?.start_time ?? "", console_from: consoleFrom };
@@ -250,8 +264,7 @@ function resumeFailed(machineId: string, error: unknown): GodwitError {
 }
 
 function removeFiles(paths: QemuPaths): void {
-  const { control, qmp, record, runConfig, memory } = paths;
-  for (const file of [control, qmp, record, `${record}.new`, runConfig, memory]) {
-    rmSync(file, { force: true });
-  }
+  const { control, qmp, record, runConfig, work } = paths;
+  for (const file of [control, qmp, record, `${record}.new`, runConfig]) rmSync(file, { force: true });
+  rmSync(work, { recursive: true, force: true });
 }

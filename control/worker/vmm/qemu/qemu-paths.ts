@@ -7,6 +7,9 @@ import type { VmSpec } from "../driver.ts";
 /** sun_path of sockaddr_un (unix(7)), less its closing NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
+/** As QEMU, whose working folder it lies in, calls it. */
+export const MEMORY_SOCKET = "memory.sock";
+
 export interface QemuPaths {
   readonly control: string;
   readonly qmp: string;
@@ -14,7 +17,9 @@ export interface QemuPaths {
   readonly runConfig: string;
   /** QEMU's stdout and stderr, of the last start alone. */
   readonly output: string;
-  /** Where QEMU sends its memory to, or takes it from. Named as short as `control`, whose length is checked. */
+  /** QEMU's working folder, all that its user can reach by a path. Sticky: it can remove nothing that is the agent's. */
+  readonly work: string;
+  /** Where QEMU sends its memory to, or takes it from; in its working folder, so that it needs to walk nowhere. */
   readonly memory: string;
   /** There while memory is on its way: whoever finds a VM beside it must see what state it was left in. */
   readonly moving: string;
@@ -32,16 +37,17 @@ export function qemuPaths(spec: Pick<VmSpec, "folder" | "runFolder">): QemuPaths
     record: join(spec.runFolder, "qemu.json"),
     runConfig: join(spec.runFolder, "run-config.img"),
     output: vmmOutputFile(spec.folder),
-    memory: join(spec.runFolder, "memory.sock"),
+    work: join(spec.runFolder, "qemu"),
+    memory: join(spec.runFolder, "qemu", MEMORY_SOCKET),
     moving: join(spec.runFolder, "memory.moving"),
     key: join(spec.runFolder, "memory.key"),
     saved: join(spec.folder, "memory.sealed"),
     savedDraft: join(spec.folder, "memory.sealed.new"),
   };
-  if (Buffer.byteLength(paths.control) > SOCKET_PATH_BYTES_MAX) {
+  if (Buffer.byteLength(paths.memory) > SOCKET_PATH_BYTES_MAX) {
     throw new GodwitError(
       "vmm.path_too_long",
-      `Cannot make the socket ${paths.control}: unix sockets stop at ${SOCKET_PATH_BYTES_MAX} bytes`,
+      `Cannot make the socket ${paths.memory}: unix sockets stop at ${SOCKET_PATH_BYTES_MAX} bytes`,
       { fault: "us", hint: "set a shorter run_folder in the worker's configuration" },
     );
   }

@@ -2,7 +2,7 @@
  * Saves a VM's memory: QEMU pauses the guest and sends its memory to a unix socket of ours (its sandbox lets it start no
  * program), from where it goes, sealed, into a file that gets its name once it is whole and on disk.
  */
-import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { GodwitError, messageOf } from "../../../contract/errors.ts";
@@ -10,7 +10,7 @@ import { argumentsOf } from "../host-process.ts";
 import type { Qmp } from "../qmp.ts";
 import { newSealKey, sealFile } from "../sealed-file.ts";
 import { cancelMigration, migrated, sendMemory } from "./migration.ts";
-import type { QemuPaths } from "./qemu-paths.ts";
+import { MEMORY_SOCKET, type QemuPaths } from "./qemu-paths.ts";
 import { forgetSaved, originOf } from "./saved-memory.ts";
 
 /** QEMU connects at once; and a host that takes no byte for so long is not going to. */
@@ -40,7 +40,7 @@ export async function saveMemory(input: SaveInput): Promise<void> {
   try {
     signal.throwIfAborted();
     await qmp.execute("stop");
-    await sendMemory(qmp, `unix:${paths.memory}`);
+    await sendMemory(qmp, `unix:${MEMORY_SOCKET}`);
     const stream = await door.guest(CONNECT_MS_MAX);
     const hangUp = () => stream.destroy(new Error("it was called off"));
     signal.addEventListener("abort", hangUp, { once: true });
@@ -93,6 +93,8 @@ async function openDoor(path: string): Promise<{ guest(ms: number): Promise<Sock
   server.once("error", listening.reject);
   server.listen(path, listening.resolve);
   await listening.promise;
+  // QEMU's user is to connect; nobody else can walk there.
+  chmodSync(path, 0o666);
   return {
     guest: async (ms) => {
       const timer = setTimeout(() => came.reject(new Error(`QEMU did not come in ${ms} ms`)), ms);

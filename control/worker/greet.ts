@@ -1,0 +1,71 @@
+/**
+ * The first words with a guest. One that boots is waited for; one that was resumed runs already, and is told so: its clock
+ * stands where it was, and its random numbers are those of the memory that was saved.
+ */
+import { randomBytes } from "node:crypto";
+import type { GuestStatus } from "../contract/guest-api.ts";
+import { within } from "./backoff.ts";
+import type { Host } from "./host.ts";
+import { HELLO_PATIENCE, isPatient } from "./patience.ts";
+import { findMachine } from "./store/machines.ts";
+import { cpuTimeMs } from "./vmm/process-stats.ts";
+import type { Watcher } from "./watch.ts";
+
+/** From the first word until the user's process runs; each guest step has its own shorter limits. */
+export const BOOT_WAIT_MS = 60_000;
+const PATIENCE_CHECK_MS = 500;
+const ENTROPY_BYTES = 64;
+/** A guest whose agent was killed before it could tell it of its resume is further off than this. */
+const CLOCK_OFF_MS = 2_000;
+
+/** How the boot ended, by the guest's own word; null where there was none in time or the VM is gone. */
+export async function guestOf(
+  host: Pick<Host, "probe">,
+  watcher: Watcher,
+  signal: AbortSignal,
+): Promise<GuestStatus | null> {
+  const patience = HELLO_PATIENCE[host.probe.acceleration];
+  const begun = performance.now();
+  let isHeard = false;
+  void watcher.hello.then(() => isHeard = true);
+  while (!isHeard && !signal.aborted) {
+    const waitedMs = performance.now() - begun;
+    if (!isPatient(patience, waitedMs, cpuTimeMs(watcher.vm.pid))) return null;
+    await within(watcher.hello, Math.max(PATIENCE_CHECK_MS, patience.waitMs - waitedMs), signal);
+  }
+  return await within(watcher.booted, BOOT_WAIT_MS, signal);
+}
+
+/** Never rejects. A guest that says nothing has not come back: its VM is ended, and whoever needs it boots it anew. */
+export async function greetResumed(host: Host, watcher: Watcher): Promise<void> {
+  const { machineId } = watcher.vm;
+  if (await guestOf(host, watcher, new AbortController().signal) !== null) {
+    return await tellResumed(host, watcher);
+  }
+  const isStill = host.watchers.find(machineId) === watcher &&
+    findMachine(host.store, machineId)?.state === "started";
+  if (!isStill) return;
+  host.metrics.silentBoots.inc();
+  host.logs.system(machineId, "the guest said nothing after it was resumed, so its VM was killed");
+  await watcher.vm.kill().catch((error) =>
+    host.log.error({ machine: machineId, err: error }, "cannot kill a VM that is silent after its resume")
+  );
+}
+
+/** Of a VM that was adopted. Never rejects. */
+export async function correctClock(host: Host, watcher: Watcher): Promise<void> {
+  const status = await watcher.hello;
+  if (status !== null && Math.abs(status.clock_ms - host.store.now()) > CLOCK_OFF_MS) {
+    await tellResumed(host, watcher);
+  }
+}
+
+async function tellResumed(host: Host, watcher: Watcher): Promise<void> {
+  const entropy = randomBytes(ENTROPY_BYTES).toString("base64");
+  try {
+    await watcher.resumed({ host_clock_ms: host.store.now(), entropy });
+  } catch (error) {
+    // It runs all the same: a guest that does not hear of it has an old clock, not a broken one.
+    host.log.warn({ machine: watcher.vm.machineId, err: error }, "cannot tell the guest that it was resumed");
+  }
+}
