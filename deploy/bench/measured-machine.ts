@@ -32,12 +32,12 @@ export async function findMachine(stack: OwnStack): Promise<MeasuredMachine> {
 export function describeOriginal({ machineId, privateIp }: MeasuredMachine): Original {
   const { argv } = qemuOf(machineId);
   const link = optionValue(argv, "id=link", "ifname");
-  const shown = Bun.spawnSync(["ip", "-json", "-4", "address", "show", "dev", link]).stdout.toString();
+  const shown = Bun.spawnSync(["ip", "-json", "address", "show", "dev", link]).stdout.toString();
   const [device] = JSON.parse(shown) as {
     address: string;
-    addr_info: { local: string; prefixlen: number }[];
+    addr_info: { family: string; local: string; prefixlen: number }[];
   }[];
-  const own = device?.addr_info[0];
+  const own = device?.addr_info.find((address) => address.family === "inet");
   if (device === undefined || own === undefined) throw new Error(`Link ${link} has no IPv4 address`);
   return {
     argv,

@@ -1,7 +1,7 @@
 /**
  * Picks the driver by WorkerConfig.vmm. `auto` means a VM or nothing: a container shares the host's kernel, so it is
- * never chosen silently for somebody who expected a VM. And it means QEMU: Firecracker's driver has only met its fake so
- * far (deploy/notes/0009-firecracker.md), and what nobody saw run is nobody's default.
+ * never chosen silently for somebody who expected a VM. And it means QEMU: no guest has booted
+ * on Firecracker's driver yet (deploy/notes/0009-firecracker.md), and what nobody saw run is nobody's default.
  */
 import { GodwitError } from "../../contract/errors.ts";
 import type { WorkerConfig } from "../../contract/process-config.ts";

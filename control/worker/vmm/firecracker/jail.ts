@@ -17,8 +17,8 @@ import type { IN_JAIL } from "./requests.ts";
 
 /** The program's copy, devices, the saved state of devices. */
 const JAIL_EXTRA_MB = 64;
-/** A killed process lets go of its mounts a moment later. */
-const BUSY_TRIES_MAX = 50;
+/** A killed process lets go of its mounts a moment later, and so does who read its pipes. */
+const BUSY_TRIES_MAX = 150;
 const BUSY_RETRY_MS = 20;
 /** Of looking for what a killed agent left at work; more than one only where something appeared meanwhile. */
 const REMOVE_ROUNDS_MAX = 5;
