@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { issueToken } from "./access/token.ts";
 import { EXIT } from "./cli/exit-code.ts";
-import { GuestMetrics } from "./contract/guest-api.ts";
+import { encodeFrame, FrameKind } from "./contract/exec-frames.ts";
+import { GuestMetrics, GuestProcesses } from "./contract/guest-api.ts";
 import { InsideMachine } from "./inside-machine.fixture.ts";
 
 const WAIT_MS = 30_000;
@@ -304,5 +305,70 @@ describe("the API", () => {
       machine: inside.machineId,
       subject: expect.any(String),
     }));
+  }, WAIT_MS);
+});
+
+describe("streams", () => {
+  test("a reader that stands still holds the command up, and nothing else", async () => {
+    const stream = `/v1/machines/${inside.machineId}/exec/stream`;
+    const opening = encodeFrame(FrameKind.open, JSON.stringify({ argv: ["/bin/busybox", "yes"] }));
+    const ended = new AbortController();
+    const answer = await fetch(new URL(stream, inside.url), {
+      method: "POST",
+      headers: { authorization: `Bearer ${inside.api.token}` },
+      body: new ReadableStream({ start: (controller) => controller.enqueue(opening) }),
+      signal: ended.signal,
+      duplex: "half",
+    } as RequestInit);
+    const reader = answer.body!.getReader();
+    await reader.read();
+    const cpuMs = async () => {
+      const { processes } = GuestProcesses.parse(
+        await inside.worker.call("GET", `/v1/machines/${inside.machineId}/ps`),
+      );
+      return processes.find(({ command }) => command.endsWith("yes"))!.cpu_ms;
+    };
+    let before = -1;
+    for (let now = await cpuMs(); now !== before; now = await cpuMs()) {
+      before = now;
+      await Bun.sleep(200);
+    }
+    expect((await inside.godwit(exec("echo beside"))).stdout).toBe("beside\n");
+    let bytes = 0;
+    while (bytes < 8_388_608) bytes += (await reader.read()).value!.length;
+    ended.abort();
+    await noneRuns();
+  }, WAIT_MS);
+
+  test("a stream that does not begin with a command is refused", async () => {
+    const path = `/v1/machines/${inside.machineId}/exec/stream`;
+    for (const bytes of [Buffer.alloc(0), Buffer.from("garbage"), encodeFrame(FrameKind.stdin, "x")]) {
+      const body = new Blob([Uint8Array.from(bytes)]).stream();
+      const refused = await inside.api.request(path, { method: "POST", body, duplex: "half" } as RequestInit);
+      expect([refused.status, (await refused.json()).error.code]).toEqual([400, "request.invalid"]);
+    }
+  }, WAIT_MS);
+
+  test("an upload that is cut off leaves no file", async () => {
+    const path = `/v1/machines/${inside.machineId}/files?path=/tmp/cut`;
+    const cut = new AbortController();
+    let sent = 0;
+    const upload = fetch(new URL(path, inside.url), {
+      method: "PUT",
+      headers: { authorization: `Bearer ${inside.api.token}` },
+      body: new ReadableStream({
+        pull(controller) {
+          controller.enqueue(new Uint8Array(65_536));
+          if (++sent === 40) cut.abort();
+        },
+      }),
+      signal: cut.signal,
+      duplex: "half",
+    } as RequestInit);
+    expect(await upload.then(() => "answered", () => "cut")).toBe("cut");
+    const list = async () => (await inside.godwit(["ssh", "sftp", "find", "/tmp"])).stdout;
+    let found = await list();
+    while (found.includes("godwit-")) found = await list();
+    expect(found).not.toContain("cut");
   }, WAIT_MS);
 });

@@ -1,6 +1,14 @@
 /** A command in a machine, as a worker runs it, for tests. */
 import type { ClientHttp2Stream } from "node:http2";
-import { encodeFrame, FrameKind, FrameReader } from "../control/contract/exec-frames.ts";
+import {
+  creditOf,
+  encodeCredit,
+  encodeFrame,
+  EXEC_PIECE_BYTES,
+  EXEC_WINDOW_BYTES,
+  FrameKind,
+  FrameReader,
+} from "../control/contract/exec-frames.ts";
 import type { ExecExit, ExecRequest } from "../control/contract/guest-api.ts";
 import type { GuestSession } from "./session.fixture.ts";
 
@@ -18,16 +26,23 @@ const DEFAULTS: ExecRequest = {
 
 export class TestExec {
   readonly stream: ClientHttp2Stream;
+  /** Gives no credit while it is true, as a worker whose caller does not read. */
+  isHeld = false;
   stdout = "";
   stderr = "";
   /** Of the guest's refusal, where it refused. */
   refusal = "";
   status = 0;
   readonly exit: Promise<ExecExit | null>;
+  #stdinCredit = EXEC_WINDOW_BYTES;
   #heard = Promise.withResolvers<void>();
 
-  constructor(session: GuestSession, request: Partial<ExecRequest>) {
-    this.stream = session.open("POST", "/v1/exec");
+  constructor(
+    session: GuestSession,
+    request: Partial<ExecRequest> | { path: string; depth?: number },
+    path = "/v1/exec",
+  ) {
+    this.stream = session.open("POST", path);
     this.send(FrameKind.open, JSON.stringify({ ...DEFAULTS, ...request }));
     const frames = new FrameReader("guest");
     let exit: ExecExit | null = null;
@@ -36,8 +51,14 @@ export class TestExec {
       if (this.status !== 200) return void (this.refusal += chunk.toString());
       for (const { kind, payload } of frames.push(chunk)) {
         const text = Buffer.from(payload).toString();
+        const isOutput = kind === FrameKind.stdout || kind === FrameKind.stderr;
+        if (isOutput && !this.isHeld && !this.stream.writableEnded) {
+          this.stream.write(encodeCredit(FrameKind.credit, payload.length));
+        }
         if (kind === FrameKind.stdout) this.stdout += text;
         else if (kind === FrameKind.stderr) this.stderr += text;
+        else if (kind === FrameKind.stdinCredit) this.#stdinCredit += creditOf(payload);
+        else if (kind === FrameKind.failure) this.refusal = `{"error":${text}}`;
         else if (kind === FrameKind.exit) exit = JSON.parse(text) as ExecExit;
       }
       this.#heard.resolve();
@@ -52,6 +73,17 @@ export class TestExec {
 
   send(kind: FrameKind, payload: Uint8Array | string = ""): void {
     this.stream.write(encodeFrame(kind, payload));
+  }
+
+  /** As much stdin as there is, as fast as it is taken. */
+  async feed(text: string): Promise<void> {
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; at += EXEC_PIECE_BYTES) {
+      const piece = bytes.subarray(at, at + EXEC_PIECE_BYTES);
+      while (this.#stdinCredit < piece.length) await this.#heard.promise;
+      this.#stdinCredit -= piece.length;
+      this.send(FrameKind.stdin, piece);
+    }
   }
 
   /** Resolves once stdout holds the text. */

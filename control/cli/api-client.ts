@@ -47,10 +47,12 @@ export class ApiClient {
 
   /** A request whose body goes on while its answer comes. */
   stream(method: "POST" | "PUT", path: string, body: ReadableStream<Uint8Array>, signal?: AbortSignal) {
-    const init: RequestInit & { duplex: "half" } = {
+    // Bun ends a request in which nothing was received for five minutes, however much is sent.
+    const init: RequestInit & { duplex: "half"; timeout: false } = {
       method,
       body,
       duplex: "half",
+      timeout: false,
       ...(signal ? { signal } : {}),
     };
     return this.rest(path, init);

@@ -5,14 +5,20 @@
  *
  *     kind (1 byte) · length (4 bytes, big-endian) · payload
  *
- * A type byte of 0x10 and above comes from the guest. What does not fit is a broken peer, not something to pass over.
+ * Files and lists come out of a guest in the same frames. A type byte of 0x10 and above comes from the guest. What does not fit is a broken peer, not something to pass over.
  * No schema library here: vm-init reads and writes these too.
  */
 
 export const EXEC_FRAME_BYTES_MAX = 65_536;
 export const EXEC_CONTENT_TYPE = "application/x-godwit-exec";
-/** A caller that has nothing to send says so this often, so that no server takes the silence for a dead peer. */
+/** Who has nothing to send says so this often, so that nobody on the way takes the silence for a dead peer. */
 export const EXEC_PING_INTERVAL_MS = 15_000;
+/** Output, or stdin, that may be on its way between guest and worker. */
+export const EXEC_WINDOW_BYTES = 65_536;
+/** The most of it that one frame carries there. */
+export const EXEC_PIECE_BYTES = 16_384;
+/** Small amounts of credit are gathered; together with a piece they are less than the window. */
+export const EXEC_CREDIT_BYTES_MIN = 16_384;
 const HEAD_BYTES = 5;
 
 export const FrameKind = {
@@ -27,6 +33,8 @@ export const FrameKind = {
   signal: 5,
   /** Empty. */
   ping: 6,
+  /** To a guest: four bytes, how much output has gone on since the last one. */
+  credit: 7,
   /** The command runs; empty. Sent by the worker, because a server may keep the head of an answer until there is a body. */
   started: 0x10,
   stdout: 0x11,
@@ -35,6 +43,10 @@ export const FrameKind = {
   exit: 0x13,
   /** Last, instead of `exit`: JSON of WireError. */
   failure: 0x14,
+  /** From a guest: four bytes, how much stdin the command has taken since the last one. */
+  stdinCredit: 0x15,
+  /** From a worker that has had nothing to send for EXEC_PING_INTERVAL_MS; empty. */
+  alive: 0x16,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
@@ -58,6 +70,21 @@ export function encodeFrame(kind: FrameKind, payload: Uint8Array | string = ""):
   frame.writeUInt32BE(body.length, 1);
   frame.set(body, HEAD_BYTES);
   return frame;
+}
+
+export function encodeCredit(
+  kind: typeof FrameKind.credit | typeof FrameKind.stdinCredit,
+  bytes: number,
+): Uint8Array {
+  const payload = Buffer.alloc(4);
+  payload.writeUInt32BE(bytes);
+  return encodeFrame(kind, payload);
+}
+
+/** @throws RangeError */
+export function creditOf(payload: Uint8Array): number {
+  if (payload.length !== 4) throw new RangeError(`a credit has four bytes, not ${payload.length}`);
+  return new DataView(payload.buffer, payload.byteOffset, 4).getUint32(0);
 }
 
 /** Bytes to frames, wherever the chunks are cut. Keeps at most one frame. */

@@ -22,11 +22,12 @@
  *   GET  /v1/metrics          GuestMetrics
  *   POST /v1/exec             frames of exec-frames.ts both ways: the first one opens with ExecRequest, the last one tells
  *                             ExecExit; the command is killed when the stream breaks off before
- *   GET  /v1/files?path=P     the bytes of a file; its FileEntry in the field `godwit-file`
+ *   POST /v1/read             frames as for exec, opened with ReadRequest: the bytes of a file as `stdout`; its FileEntry
+ *                             in the field `godwit-file`
  *   PUT  /v1/files?path=P[&mode=OCTAL][&replace=1]
- *                             the body becomes the file, in one step at its end; → FileEntry
- *   GET  /v1/list?path=P[&depth=N]
- *                             NDJSON of FileEntry: P itself (depth 0), and what lies in it down to that depth
+ *                             the body, frames `stdin` and at last `stdinEnd`, becomes the file in one step; → FileEntry
+ *   POST /v1/list             frames as for exec, opened with ListRequest: NDJSON of FileEntry as `stdout`; the path itself
+ *                             (depth 0), and what lies in it down to that depth
  *   POST /v1/freeze           FreezeRequest → FreezeAnswer: writes of the machine wait until `thaw` or the timeout
  *   POST /v1/thaw             ThawAnswer
  *
@@ -41,6 +42,7 @@ import {
   FILE_BYTES_MAX,
   FREEZE_TIMEOUT_S_MAX,
   GUEST_API_SCHEMA,
+  LIST_DEPTH_MAX,
   LOG_LINE_BYTES_MAX,
   PATH_BYTES_MAX,
   PROCESSES_MAX,
@@ -319,6 +321,9 @@ export const FileEntry = z.object({
   target: z.string().max(8_192).nullable(),
 });
 export type FileEntry = z.infer<typeof FileEntry>;
+
+export const ReadRequest = z.object({ path: GuestPath });
+export const ListRequest = z.object({ path: GuestPath, depth: z.number().int().min(0).max(LIST_DEPTH_MAX) });
 
 export const FreezeRequest = z.object({ timeout_s: z.number().int().min(1).max(FREEZE_TIMEOUT_S_MAX) });
 export const FreezeAnswer = z.object({ frozen: z.number().int().min(0) });

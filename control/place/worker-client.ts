@@ -147,6 +147,8 @@ export class WorkerClient {
       response = await this.#fetch(path, {
         method,
         signal: ends,
+        // Bun ends a request in which nothing was received for five minutes, however much is sent.
+        timeout: false,
         ...(body === null ? {} : { body, duplex: "half" }),
       });
     } catch (error) {
@@ -211,7 +213,7 @@ export class WorkerClient {
     }
   }
 
-  async #fetch(path: string, init: RequestInit & { duplex?: "half" }): Promise<Response> {
+  async #fetch(path: string, init: RequestInit & { duplex?: "half"; timeout?: false }): Promise<Response> {
     const unix = this.#url.startsWith("unix:") ? this.#url.slice("unix:".length) : null;
     return await fetch(`${unix === null ? this.#url : "http://worker"}${path}`, {
       ...init,

@@ -15,7 +15,6 @@ import type {
   ResumedRequest,
 } from "../contract/guest-api.ts";
 import { type Backoff, backoffMs, pause, within } from "./backoff.ts";
-import { Bucket } from "./vmm/bucket.ts";
 import type { Vm, VmExit } from "./vmm/driver.ts";
 import { GuestClient } from "./vmm/guest-client.ts";
 
@@ -26,12 +25,6 @@ export const LAST_WORDS_WAIT_MS = 500;
 /** Of a conversation's first seconds, and how long a busy guest may take to answer. */
 const PROVED_AFTER_MS = [1_000, 4_000];
 const PROOF_WAIT_MS = 10_000;
-/**
- * An app that writes without end must not keep the agent busy for it alone. What is read later waits in the guest's buffer,
- * and what falls out there is told as lost.
- */
-const LOG_LINES_PER_S = 2_000;
-const LOG_LINES_BURST = 10_000;
 const RECONNECT: Backoff = { firstMs: 20, capMs: 2_000 };
 
 export interface WatcherOptions {
@@ -212,13 +205,10 @@ export class Watcher {
 
   /** Whether the guest has ended its lines; they also end with the connection, and then the rest is still to come. */
   async #pump(client: GuestClient): Promise<boolean> {
-    const bucket = new Bucket(LOG_LINES_PER_S, LOG_LINES_BURST, performance.now());
     try {
       for await (const line of client.logs({ from: this.#nextSeq, signal: this.#end.signal })) {
         this.#nextSeq = line.seq + 1;
         this.#options.onLine(line);
-        const waitMs = bucket.take(1, performance.now());
-        if (waitMs > 0) await pause(waitMs, this.#end.signal);
       }
       if (client.isOver) return false;
       this.#drained.resolve();

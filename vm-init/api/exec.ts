@@ -3,13 +3,7 @@
  * is kept here: what the command writes is read only as fast as the worker takes it, and the other way round.
  */
 import { closeSync, fchownSync, openSync } from "node:fs";
-import {
-  encodeFrame,
-  EXEC_CONTENT_TYPE,
-  type Frame,
-  FrameKind,
-  FrameReader,
-} from "../../control/contract/exec-frames.ts";
+import { FrameKind } from "../../control/contract/exec-frames.ts";
 import type { ExecExit, ExecRequest } from "../../control/contract/guest-api.ts";
 import { exitOf } from "../child/exit.ts";
 import { endOf } from "../child/reap.ts";
@@ -19,13 +13,12 @@ import { Descriptor } from "../system/descriptor.ts";
 import { kill, openPipe, signalNumber, withIdentity } from "../system/process.ts";
 import { spawnSession } from "../system/spawn.ts";
 import { openTerminal, resizeTerminal } from "../system/terminal.ts";
-import { makeNonBlocking, writeAll } from "../system/write-all.ts";
-import { objectOf, Refusal, send, type Stream, wireOf } from "./answer.ts";
+import { makeNonBlocking } from "../system/write-all.ts";
+import { objectOf, Refusal, type Stream } from "./answer.ts";
+import { Channel, type Output } from "./channel.ts";
 import { type ExecGround, type Execs, type Plan, planOf } from "./execs.ts";
-import { type Output, relayOutput } from "./relay-output.ts";
-
-/** What a terminal in its usual mode takes for the end of its input (termios(3), VEOF). */
-const END_OF_INPUT = Uint8Array.of(4);
+import { relayOutput } from "./relay-output.ts";
+import { StdinFeed } from "./stdin-feed.ts";
 
 /** The command's ends of what it is connected by, and ours. */
 interface Wires {
@@ -39,16 +32,17 @@ interface Wires {
 }
 
 export async function runExec(stream: Stream, execs: Execs): Promise<void> {
-  const frames = framesOf(stream);
+  const channel = new Channel(stream);
   const ground = execs.enter();
   try {
-    const request = await readRequest(frames);
+    // The worker has parsed it; what is asked of the kernel is checked there.
+    const request = await channel.opening() as unknown as ExecRequest;
     const plan = planOf(request, ground.config);
     const wires = connect(request, plan);
     const pid = start(plan, wires, ground);
     const ended = endOf(pid);
-    stream.respond({ ":status": 200, "content-type": EXEC_CONTENT_TYPE });
-    await converse(stream, frames, request, { pid, ended, wires });
+    channel.accept();
+    await converse(channel, request, { pid, ended, wires });
   } finally {
     execs.leave();
   }
@@ -61,11 +55,11 @@ interface Running {
 }
 
 async function converse(
-  stream: Stream,
-  frames: AsyncIterator<Frame>,
+  channel: Channel,
   request: ExecRequest,
   { pid, ended, wires }: Running,
 ): Promise<void> {
+  const { stream } = channel;
   let over = false;
   let timedOut = false;
   const breakOff = () => {
@@ -78,9 +72,9 @@ async function converse(
   }, request.timeout_ms);
   // A caller that goes away, or breaks the rules, is hung up on, and its command with it. Nobody waits for this: a caller
   // may keep its side open for longer than the command lives.
-  hear(frames, pid, wires, () => over || stream.destroyed).catch(() => stream.destroy());
+  hear(channel, pid, wires, () => over || stream.destroyed).catch(() => stream.destroy());
   const outputs = wires.outputs.map(({ from, kind }) =>
-    relayOutput({ stream, from, kind, ended: ended.then(() => {}), bytesMax: request.output_bytes_max })
+    relayOutput({ channel, from, kind, ended: ended.then(() => {}), bytesMax: request.output_bytes_max })
   );
   try {
     const end = await ended;
@@ -95,9 +89,9 @@ async function converse(
       stdout_lost_bytes: stdoutLost,
       stderr_lost_bytes: stderrLost,
     };
-    if (await send(stream, encodeFrame(FrameKind.exit, JSON.stringify(exit)))) stream.end();
+    await channel.end(exit);
   } catch (error) {
-    if (await send(stream, encodeFrame(FrameKind.failure, JSON.stringify(wireOf(error))))) stream.end();
+    await channel.fail(error);
   } finally {
     over = true;
     if (timer !== null) clearTimeout(timer);
@@ -108,20 +102,6 @@ async function converse(
 
 function closeAll({ stdin, terminal, outputs }: Wires): void {
   for (const one of [stdin, terminal, ...outputs.map(({ from }) => from)]) one?.close();
-}
-
-async function* framesOf(stream: Stream): AsyncGenerator<Frame, void, void> {
-  const reader = new FrameReader("caller");
-  for await (const chunk of stream) yield* reader.push(chunk);
-}
-
-async function readRequest(frames: AsyncIterator<Frame>): Promise<ExecRequest> {
-  const { value, done } = await frames.next();
-  if (done === true || value.kind !== FrameKind.open) {
-    throw new BootError("Cannot run a command: its first frame does not open it");
-  }
-  // The worker has parsed it; what is asked of the kernel is checked there.
-  return objectOf(value.payload) as unknown as ExecRequest;
 }
 
 function connect(request: ExecRequest, { user }: Plan): Wires {
@@ -171,29 +151,20 @@ function start(plan: Plan, wires: Wires, { placed }: ExecGround): number {
 
 /** Does what the caller says until there is no more of it. */
 async function hear(
-  frames: AsyncIterator<Frame>,
+  channel: Channel,
   pid: number,
   { stdin, terminal }: Wires,
   isOver: () => boolean,
 ): Promise<void> {
-  let open = stdin !== null;
-  const end = async () => {
-    if (!open || isOver()) return;
-    open = false;
-    if (terminal === null) stdin!.close();
-    else await writeAll(terminal.fd, END_OF_INPUT, isOver);
-  };
-  for (;;) {
-    const { value, done } = await frames.next();
-    if (done === true) break;
-    const { kind, payload } = value;
+  const feed = new StdinFeed({ stream: channel.stream, to: stdin, isTerminal: terminal !== null, isOver });
+  for await (const { kind, payload } of channel.heard()) {
     if (isOver()) continue;
-    if (kind === FrameKind.stdin && open) open = await writeAll(stdin!.fd, payload, isOver);
-    else if (kind === FrameKind.stdinEnd) await end();
+    if (kind === FrameKind.stdin) feed.push(payload);
+    else if (kind === FrameKind.stdinEnd) feed.end();
     else if (kind === FrameKind.resize && terminal !== null) resizeTerminal(terminal.fd, sizeOf(payload));
     else if (kind === FrameKind.signal) kill(-pid, signalOf(payload));
   }
-  await end();
+  feed.end();
 }
 
 function sizeOf(payload: Uint8Array): { columns: number; rows: number } {

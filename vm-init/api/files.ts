@@ -7,13 +7,23 @@ import { constants } from "node:fs";
 import { type FileHandle, lstat, open, readlink, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Stats } from "node:fs";
+import { EXEC_PIECE_BYTES, FrameKind, FrameReader } from "../../control/contract/exec-frames.ts";
 import type { FileEntry } from "../../control/contract/guest-api.ts";
 import { FILE_BYTES_MAX, PATH_BYTES_MAX } from "../../control/contract/guest-limits.ts";
-import { codeOf, messageOf } from "../system/error.ts";
+import { collectNowAndThen } from "../system/collect.ts";
+import { BootError, codeOf, messageOf } from "../system/error.ts";
 import type { Identity } from "../system/process.ts";
-import { answer, Refusal, send, type Stream } from "./answer.ts";
+import { answer, Refusal, type Stream } from "./answer.ts";
+import { Channel } from "./channel.ts";
 
-const PIECE_BYTES = 65_536;
+/** How what is no command ends well. */
+export const WHOLE = {
+  exit_code: 0,
+  signal: null,
+  timed_out: false,
+  stdout_lost_bytes: 0,
+  stderr_lost_bytes: 0,
+};
 const MODE_DEFAULT = 0o644;
 const MODE_MASK = 0o7777;
 /** NAME_MAX of Linux, less what the temporary name adds. */
@@ -21,8 +31,8 @@ const NAME_CHARS_MAX = 200;
 const TARGET_CHARS_MAX = 8_192;
 const FIELD_BYTES_MAX = 16_384;
 
-export function pathOf(query: URLSearchParams): string {
-  const path = query.get("path") ?? "";
+export function pathFrom(path: unknown): string {
+  if (typeof path !== "string") throw new BootError("Cannot tell which file: path must be a string");
   if (path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= PATH_BYTES_MAX) return path;
   throw new Refusal("guest.path_invalid", `Cannot use the path ${JSON.stringify(path.slice(0, 200))}`, {
     hint: `a path begins with /, holds no NUL and has at most ${PATH_BYTES_MAX} bytes`,
@@ -62,31 +72,26 @@ function entryFrom(path: string, found: Stats, target: string | null): FileEntry
  * A file that says its size is sent with just that many bytes, as it was when it was opened, so that the reader knows
  * when it has all. Files of /proc say 0 and are read to their end.
  */
-export async function sendFile(stream: Stream, path: string): Promise<void> {
+export async function sendFile(stream: Stream): Promise<void> {
+  const channel = new Channel(stream);
+  const path = pathFrom((await channel.opening()).path);
   const { handle, found } = await openRegular(path);
   try {
-    const entry = entryFrom(path, found, null);
-    stream.respond({
-      ":status": 200,
-      "content-type": "application/octet-stream",
-      "godwit-file": fieldOf(entry),
-      ...(found.size > 0 ? { "content-length": String(found.size) } : {}),
-    });
+    channel.accept({ "godwit-file": fieldOf(entryFrom(path, found, null)) });
+    void channel.listen();
     let left = found.size > 0 ? found.size : FILE_BYTES_MAX;
     while (left > 0) {
       // A buffer of its own each time: HTTP/2 keeps what it was given until it is sent.
-      const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, left));
+      const piece = Buffer.allocUnsafe(Math.min(EXEC_PIECE_BYTES, left));
       const { bytesRead } = await handle.read(piece, 0, piece.length, null);
       if (bytesRead === 0) break;
       left -= bytesRead;
-      if (!await send(stream, piece.subarray(0, bytesRead))) return;
+      if (!await channel.output(FrameKind.stdout, piece.subarray(0, bytesRead))) return;
     }
-    // A file that shrank meanwhile: the reader misses bytes, and the broken stream tells it so.
-    if (found.size > 0 && left > 0) stream.destroy();
-    else stream.end();
+    if (found.size > 0 && left > 0) throw new Error(`${path} shrank while it was read`);
+    await channel.end(WHOLE);
   } catch (error) {
-    if (!stream.headersSent) throw error;
-    stream.destroy();
+    await channel.fail(refusalOf("read", path, error));
   } finally {
     await handle.close();
   }
@@ -135,8 +140,7 @@ export async function receiveFile(stream: Stream, wish: WriteWish): Promise<void
   let handle: FileHandle | null = null;
   try {
     handle = await open(temporary, flags, 0o600);
-    for await (const chunk of stream) await writeWhole(handle, chunk);
-    if (stream.rstCode !== 0) throw new Error("the worker broke off");
+    await receiveWhole(stream, handle);
     await handle.chown(before?.uid ?? wish.owner.uid, before?.gid ?? wish.owner.gid);
     // After chown, which takes the set-user-id bits away.
     await handle.chmod(wish.mode ?? (before === null ? MODE_DEFAULT : before.mode & MODE_MASK));
@@ -150,6 +154,20 @@ export async function receiveFile(stream: Stream, wish: WriteWish): Promise<void
     throw refusalOf("write", wish.path, error);
   }
   answer(stream, 200, await entryOf(path));
+}
+
+/** Frames, because a stream that breaks off and one that ends look the same at times; only `stdinEnd` says that it is all. */
+async function receiveWhole(stream: Stream, handle: FileHandle): Promise<void> {
+  const reader = new FrameReader("caller");
+  for await (const chunk of stream) {
+    for (const { kind, payload } of reader.push(chunk)) {
+      if (kind === FrameKind.stdinEnd) return;
+      if (kind !== FrameKind.stdin) throw new BootError("Cannot write a file from other frames than stdin");
+      await writeWhole(handle, payload);
+      collectNowAndThen(payload.length);
+    }
+  }
+  throw new Error("the worker broke off");
 }
 
 async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {

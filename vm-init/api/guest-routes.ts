@@ -1,8 +1,8 @@
 /** The routes beside a machine's life: what runs inside, commands, files, the disks. */
-import { answer, bodyOf, numberOf, type Routes } from "./answer.ts";
+import { answer, bodyOf, type Routes } from "./answer.ts";
 import { runExec } from "./exec.ts";
 import { type Execs, ownerOf } from "./execs.ts";
-import { pathOf, receiveFile, sendFile } from "./files.ts";
+import { pathFrom, receiveFile, sendFile } from "./files.ts";
 import type { Freezer } from "./freezer.ts";
 import { sendList } from "./list.ts";
 import type { LogRing } from "./log-ring.ts";
@@ -25,15 +25,15 @@ export function guestRoutes({ log, execs, freezer }: GuestParts): Routes {
     "GET /v1/ps": (stream) => answer(stream, 200, listProcesses()),
     "GET /v1/metrics": (stream) => answer(stream, 200, metricsOf({ execs: execs.count, log: log.counts })),
     "POST /v1/exec": (stream) => runExec(stream, execs),
-    "GET /v1/files": (stream, query) => sendFile(stream, pathOf(query)),
+    "POST /v1/read": sendFile,
     "PUT /v1/files": (stream, query) =>
       receiveFile(stream, {
-        path: pathOf(query),
+        path: pathFrom(query.get("path")),
         mode: modeOf(query.get("mode")),
         replace: query.get("replace") === "1",
         owner: ownerOf(execs.ground),
       }),
-    "GET /v1/list": (stream, query) => sendList(stream, pathOf(query), numberOf(query, "depth")),
+    "POST /v1/list": sendList,
     "POST /v1/freeze": async (stream) => {
       const { timeout_s } = await bodyOf(stream);
       if (typeof timeout_s !== "number") throw new BootError("Cannot freeze: the body must hold timeout_s");

@@ -1,11 +1,14 @@
-/** `GET /v1/list`: a path and what lies in it, one line an entry, at the pace of whoever reads. */
+/** `POST /v1/list`: a path and what lies in it, one line an entry, at the pace of whoever reads. */
 import { type Dir, lstatSync, type Stats } from "node:fs";
 import { opendir } from "node:fs/promises";
 import { join } from "node:path";
+import { FrameKind } from "../../control/contract/exec-frames.ts";
 import type { FileEntry } from "../../control/contract/guest-api.ts";
 import { LIST_DEPTH_MAX, LIST_ENTRIES_MAX } from "../../control/contract/guest-limits.ts";
-import { send, type Stream } from "./answer.ts";
-import { entryOf, refusalOf } from "./files.ts";
+import { BootError } from "../system/error.ts";
+import type { Stream } from "./answer.ts";
+import { Channel } from "./channel.ts";
+import { entryOf, pathFrom, refusalOf, WHOLE } from "./files.ts";
 
 const LINES_A_WRITE = 64;
 
@@ -43,20 +46,29 @@ export async function* entriesBelow(path: string, depth: number): AsyncGenerator
   }
 }
 
-export async function sendList(stream: Stream, path: string, depth: number): Promise<void> {
-  const entries = entriesBelow(path, depth);
+export async function sendList(stream: Stream): Promise<void> {
+  const channel = new Channel(stream);
+  const { path, depth } = await channel.opening();
+  if (typeof depth !== "number" || !(depth >= 0)) {
+    throw new BootError("Cannot list: depth must be a number from 0");
+  }
+  const entries = entriesBelow(pathFrom(path), depth);
   // The first one tells whether there is such a path: what is wrong with it is answered as a refusal.
   const first = await entries.next();
-  stream.respond({ ":status": 200, "content-type": "application/x-ndjson" });
-  let lines = first.done === true ? [] : [JSON.stringify(first.value)];
-  for await (const entry of entries) {
-    lines.push(JSON.stringify(entry));
-    if (lines.length < LINES_A_WRITE) continue;
-    if (!await send(stream, lines.join("\n") + "\n")) return;
-    lines = [];
+  channel.accept();
+  void channel.listen();
+  try {
+    let lines = first.done === true ? [] : [JSON.stringify(first.value)];
+    for await (const entry of entries) {
+      if (lines.push(JSON.stringify(entry)) < LINES_A_WRITE) continue;
+      if (!await channel.output(FrameKind.stdout, Buffer.from(lines.join("\n") + "\n"))) return;
+      lines = [];
+    }
+    if (lines.length > 0) await channel.output(FrameKind.stdout, Buffer.from(lines.join("\n") + "\n"));
+    await channel.end(WHOLE);
+  } catch (error) {
+    await channel.fail(error);
   }
-  if (lines.length > 0 && !await send(stream, lines.join("\n") + "\n")) return;
-  stream.end();
 }
 
 function look(path: string): Stats | null {

@@ -1,18 +1,12 @@
 /** What a command writes, as frames, no faster than the worker takes them. */
-import { encodeFrame, FrameKind } from "../../control/contract/exec-frames.ts";
 import type { Descriptor } from "../system/descriptor.ts";
-import { send, type Stream } from "./answer.ts";
+import type { Channel, Output } from "./channel.ts";
 
 /** A command that ended may have left its outputs to a child in the background, which need not be waited for. */
 const IDLE_TICK_MS = 50;
 const IDLE_TICKS_MAX = 3;
-/** Below the frame's bound, and few enough that a machine's worth of commands fits in vm-init's memory. */
-const PIECE_BYTES = 32_768;
-
-export type Output = typeof FrameKind.stdout | typeof FrameKind.stderr;
-
 export interface Relay {
-  readonly stream: Stream;
+  readonly channel: Channel;
   readonly from: Descriptor;
   readonly kind: Output;
   /** The command's end. */
@@ -21,7 +15,7 @@ export interface Relay {
 }
 
 /** Resolves at the end of the output, with how many bytes above the bound were read and lost. */
-export async function relayOutput({ stream, from, kind, ended, bytesMax }: Relay): Promise<number> {
+export async function relayOutput({ channel, from, kind, ended, bytesMax }: Relay): Promise<number> {
   const reader = Bun.file(from.fd).stream().getReader();
   let timer: Timer | null = null;
   let finished = false;
@@ -45,9 +39,7 @@ export async function relayOutput({ stream, from, kind, ended, bytesMax }: Relay
       const kept = value.subarray(0, Math.min(value.length, left));
       left -= kept.length;
       lost += value.length - kept.length;
-      for (let at = 0; at < kept.length; at += PIECE_BYTES) {
-        if (!await send(stream, encodeFrame(kind, kept.subarray(at, at + PIECE_BYTES)))) return lost;
-      }
+      if (!await channel.output(kind, kept)) return lost;
     }
   } catch {
     // A terminal whose last program has ended answers EIO: that is its end.

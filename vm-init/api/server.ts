@@ -25,6 +25,8 @@ import { statusOf } from "./status.ts";
 const WAIT_MS_MAX = 60_000;
 const STOP_TIMEOUT_S_MAX = 300;
 const LOG_LINES_A_WRITE = 128;
+/** More than the buffer holds, so that an ended app's last lines do not wait. */
+const LOG_LINES_A_SECOND = 5_000;
 
 export interface Parts {
   readonly life: Life;
@@ -119,12 +121,21 @@ async function sendLog(stream: Stream, log: LogRing, seq: number): Promise<void>
   let wake = () => {};
   for (const event of ["close", "drain"]) stream.on(event, () => wake());
   let next = seq;
+  let [secondMs, inSecond] = [0, 0];
   while (!stream.destroyed) {
+    // The worker reads all that comes: an app that writes without end must not keep it busy for itself.
+    const nowMs = performance.now();
+    if (nowMs - secondMs >= 1_000) [secondMs, inSecond] = [nowMs, 0];
+    if (inSecond >= LOG_LINES_A_SECOND) {
+      await Bun.sleep(1_000 - (nowMs - secondMs));
+      continue;
+    }
     const more = log.more();
     const lines = log.from(next, LOG_LINES_A_WRITE);
     const last = lines.at(-1);
     if (last !== undefined) {
       next = last.seq + 1;
+      inSecond += lines.length;
       const text = lines.map((line) => JSON.stringify(line) + "\n").join("");
       if (!stream.write(text)) await new Promise<void>((resolve) => wake = resolve);
     } else if (log.closed) {

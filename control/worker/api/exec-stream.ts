@@ -2,11 +2,17 @@
  * A command whose caller stays connected: its frames go into the guest, the guest's come out, each checked here. Whoever
  * goes away first ends it for all.
  */
-import { encodeFrame, type Frame, FrameKind, FrameReader } from "../../contract/exec-frames.ts";
+import {
+  encodeFrame,
+  EXEC_PING_INTERVAL_MS,
+  type Frame,
+  FrameKind,
+  FrameReader,
+} from "../../contract/exec-frames.ts";
 import { messageOf } from "../../contract/errors.ts";
 import { ExecRequest, TerminalSize } from "../../contract/guest-api.ts";
 import type { GuestClient } from "../vmm/guest-client.ts";
-import type { GuestExec } from "../vmm/guest-exec.ts";
+import type { GuestChannel } from "../vmm/guest-channel.ts";
 import { within } from "../backoff.ts";
 import { toGodwitError } from "./errors.ts";
 import { invalid, jsonOf, parse } from "./input.ts";
@@ -56,26 +62,37 @@ async function opening(
   return parse(ExecRequest, jsonOf(Buffer.from(first.value.payload).toString()), "command");
 }
 
-async function forward(frames: AsyncGenerator<Frame, void, void>, exec: GuestExec): Promise<void> {
+async function forward(frames: AsyncGenerator<Frame, void, void>, exec: GuestChannel): Promise<void> {
   for await (const { kind, payload } of frames) {
     if (kind === FrameKind.ping) continue;
     if (kind === FrameKind.open) throw invalid("a command is opened once");
+    if (kind === FrameKind.credit) throw invalid("credit is the worker's to give");
     if (kind === FrameKind.resize) parse(TerminalSize, jsonOf(Buffer.from(payload).toString()), "size");
     if (kind === FrameKind.signal && !SIGNAL_NAME.test(Buffer.from(payload).toString())) {
       throw invalid("a signal is named like SIGTERM");
     }
     if (!await exec.send(kind, payload)) return;
   }
-  exec.end();
+  // A caller that has no more to say has no more stdin either. The stream stays open for credit.
+  await exec.send(FrameKind.stdinEnd);
 }
 
-async function* answerOf(exec: GuestExec, onEnd: () => void): AsyncGenerator<Uint8Array, void, void> {
+async function* answerOf(exec: GuestChannel, onEnd: () => void): AsyncGenerator<Uint8Array, void, void> {
   try {
     yield encodeFrame(FrameKind.started);
-    for await (const frame of exec.frames()) {
+    const frames = exec.frames();
+    for (let next = frames.next();;) {
+      const result = await within(next, EXEC_PING_INTERVAL_MS);
+      if (result === null) {
+        yield encodeFrame(FrameKind.alive);
+        continue;
+      }
+      if (result.done === true) return;
+      const frame = result.value;
       yield frame.kind === "exit"
         ? encodeFrame(FrameKind.exit, JSON.stringify(frame.exit))
         : encodeFrame(FrameKind[frame.kind], frame.bytes);
+      next = frames.next();
     }
   } catch (error) {
     yield encodeFrame(FrameKind.failure, JSON.stringify(toGodwitError(error).toWire()));

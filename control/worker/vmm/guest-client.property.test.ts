@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex } from "node:stream";
 import { GodwitError } from "../../contract/errors.ts";
-import { encodeFrame, FrameKind } from "../../contract/exec-frames.ts";
+import { encodeCredit, encodeFrame, EXEC_WINDOW_BYTES, FrameKind } from "../../contract/exec-frames.ts";
 import { ExecRequest, type FileEntry, type TerminalSize } from "../../contract/guest-api.ts";
 import { GUEST_BODY_BYTES_MAX } from "../../contract/guest-limits.ts";
 import { GuestClient } from "./guest-client.ts";
@@ -319,32 +319,41 @@ test.each(Object.entries(FLOODS))(
   TEST_MS,
 );
 
-test("a guest whose command writes without end waits for whoever reads", async () => {
-  let written = 0;
+test(
+  "a guest that sends more output than it has credit for is hung up on, and what was read stays little",
+  async () => {
+    const server = http2.createServer();
+    server.on("sessionError", () => {});
+    server.on("stream", (stream: ServerHttp2Stream) => {
+      stream.on("error", () => {});
+      stream.respond({ ":status": 200 });
+      void pourInto(stream, () => encodeFrame(FrameKind.stdout, new Uint8Array(16_000)));
+    });
+    await against(server, async (client) => {
+      const exec = await client.openExec(request, LIMITS);
+      // Nobody takes a frame until the guest has gone too far.
+      await Bun.sleep(2 * CALL_MS);
+      let bytes = 0;
+      const reading = (async () => {
+        for await (const frame of exec.frames()) if (frame.kind === "stdout") bytes += frame.bytes.length;
+      })();
+      expect(await outcomeOf(reading)).toBe("guest.protocol_error");
+      expect(bytes).toBeLessThanOrEqual(EXEC_WINDOW_BYTES);
+    });
+  },
+  TEST_MS,
+);
+
+test("a guest that gives credit for stdin that it never had is hung up on", async () => {
   const server = http2.createServer();
   server.on("sessionError", () => {});
   server.on("stream", (stream: ServerHttp2Stream) => {
     stream.on("error", () => {});
     stream.respond({ ":status": 200 });
-    const piece = encodeFrame(FrameKind.stdout, new Uint8Array(16_000));
-    void pourInto(stream, () => {
-      written += piece.length;
-      return piece;
-    });
+    stream.write(encodeCredit(FrameKind.stdinCredit, 1));
   });
   await against(server, async (client) => {
     const exec = await client.openExec(request, LIMITS);
-    let before = -1;
-    while (before !== written) {
-      before = written;
-      await Bun.sleep(50);
-    }
-    expect(written).toBeLessThan(1_048_576);
-    let read = 0;
-    for await (const frame of exec.frames()) {
-      if (frame.kind === "stdout" && (read += frame.bytes.length) > 4_194_304) break;
-    }
-    exec.close();
-    expect(read).toBeGreaterThan(4_194_304);
+    expect(await outcomeOf(drain(exec.frames()))).toBe("guest.protocol_error");
   });
 }, TEST_MS);

@@ -25,7 +25,8 @@ import {
   StopRequest,
   ThawAnswer,
 } from "../../contract/guest-api.ts";
-import { GuestExec, type Ran, runToEnd } from "./guest-exec.ts";
+import { GuestChannel } from "./guest-channel.ts";
+import { EXEC_PATH, type Ran, runToEnd } from "./guest-exec.ts";
 import { GuestFiles } from "./guest-files.ts";
 import {
   CALL_TIMEOUT_MS,
@@ -154,8 +155,8 @@ export class GuestClient {
   }
 
   /** Starts a command; resolves once it runs. Whoever asked for it reads its frames and closes it. */
-  openExec(request: ExecRequest, options: CallOptions = {}): Promise<GuestExec> {
-    return GuestExec.open(this.#session, request, options);
+  openExec(request: ExecRequest, options: CallOptions = {}): Promise<GuestChannel> {
+    return GuestChannel.open(this.#session, EXEC_PATH, request, options);
   }
 
   /** Runs a command to its end; `request` must hold a time limit and a bound of its output. */

@@ -1,5 +1,6 @@
 /** Files inside a guest, as streams in both directions: nothing of them is kept here. */
 import http2, { type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import { encodeFrame, EXEC_PIECE_BYTES, FrameKind } from "../../contract/exec-frames.ts";
 import { FileEntry } from "../../contract/guest-api.ts";
 import { FILE_BYTES_MAX, LIST_ENTRIES_MAX, LIST_ENTRY_BYTES_MAX } from "../../contract/guest-limits.ts";
 import {
@@ -11,12 +12,16 @@ import {
   STALL_MS_MAX,
   timedOut,
 } from "./guest-session.ts";
+import { GuestChannel } from "./guest-channel.ts";
 import { splitLines } from "./split-lines.ts";
+
+const READ_PATH = "/v1/read";
+const LIST_PATH = "/v1/list";
 
 export interface ReadFile {
   readonly entry: FileEntry;
   /** Ends only where all of the file came. Whoever does not read it to its end closes it (`return()`). */
-  readonly bytes: AsyncGenerator<Buffer, void, void>;
+  readonly bytes: AsyncGenerator<Uint8Array, void, void>;
 }
 
 export interface WriteOptions extends CallOptions {
@@ -34,41 +39,27 @@ export class GuestFiles {
 
   /** @throws GodwitError `guest.file_not_found`, `guest.not_a_file`, `guest.file_failed` or of the session */
   async read(path: string, options: CallOptions = {}): Promise<ReadFile> {
-    const call: Call = { method: "GET", path: `/v1/files?${new URLSearchParams({ path })}` };
-    const stream = this.#session.open(call);
+    const channel = await GuestChannel.open(this.#session, READ_PATH, { path }, options);
     try {
-      const { headers } = await this.#session.acceptedHeadOf(call, stream, options);
-      const entry = entryOf(headers);
-      return { entry, bytes: this.#bytesOf(stream, call, entry, options) };
+      const entry = entryOf(channel.headers);
+      return { entry, bytes: this.#bytesOf(channel, entry, options) };
     } catch (error) {
-      stream.close(http2.constants.NGHTTP2_CANCEL);
+      channel.close();
       throw error;
     }
   }
 
-  async *#bytesOf(stream: ClientHttp2Stream, call: Call, entry: FileEntry, options: CallOptions) {
-    const { signal, stallMs = STALL_MS_MAX } = options;
-    const abort = () => stream.destroy();
-    signal?.addEventListener("abort", abort, { once: true });
+  async *#bytesOf(channel: GuestChannel, entry: FileEntry, options: CallOptions) {
     let bytes = 0;
     // Files of /proc say 0 and have more.
     const bytesMax = entry.size_bytes === 0 ? FILE_BYTES_MAX : entry.size_bytes;
-    try {
-      signal?.throwIfAborted();
-      for await (
-        const chunk of this.#session.bodyOf(stream, call.path, { bytesMax, stallMs })
-      ) {
-        bytes += chunk.length;
-        yield chunk;
-      }
-      signal?.throwIfAborted();
-      if (bytes < entry.size_bytes) {
-        throw this.#session.failure ??
-          protocolError(`a file ended after ${bytes} of ${entry.size_bytes} bytes`);
-      }
-    } finally {
-      signal?.removeEventListener("abort", abort);
-      stream.close(http2.constants.NGHTTP2_CANCEL);
+    for await (const chunk of outputOf(channel, options)) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw protocolError(`a file is longer than the ${bytesMax} bytes that it has`);
+      yield chunk;
+    }
+    if (bytes < entry.size_bytes) {
+      throw protocolError(`a file ended after ${bytes} of ${entry.size_bytes} bytes`);
     }
   }
 
@@ -99,29 +90,36 @@ export class GuestFiles {
 
   /** `path` itself first. @throws GodwitError */
   async *list(path: string, depth: number, options: CallOptions = {}): AsyncGenerator<FileEntry, void, void> {
-    const query = new URLSearchParams({ path, depth: String(depth) });
-    const call: Call = { method: "GET", path: `/v1/list?${query}` };
-    const stream = this.#session.open(call);
-    const abort = () => stream.destroy();
-    options.signal?.addEventListener("abort", abort, { once: true });
+    const channel = await GuestChannel.open(this.#session, LIST_PATH, { path, depth }, options);
     let count = 0;
-    try {
-      await this.#session.acceptedHeadOf(call, stream, options);
-      const limits = { bytesMax: Infinity, stallMs: options.stallMs ?? STALL_MS_MAX };
-      for await (
-        const line of splitLines(this.#session.bodyOf(stream, call.path, limits), LIST_ENTRY_BYTES_MAX)
-      ) {
-        if (++count > LIST_ENTRIES_MAX + 1) {
-          throw protocolError(`a list has more than ${LIST_ENTRIES_MAX} entries`);
-        }
-        yield parseJson(FileEntry, line);
+    for await (const line of splitLines(outputOf(channel, options), LIST_ENTRY_BYTES_MAX)) {
+      if (++count > LIST_ENTRIES_MAX + 1) {
+        throw protocolError(`a list has more than ${LIST_ENTRIES_MAX} entries`);
       }
-      options.signal?.throwIfAborted();
-      if (this.#session.failure !== null) throw this.#session.failure;
-    } finally {
-      options.signal?.removeEventListener("abort", abort);
-      stream.close(http2.constants.NGHTTP2_CANCEL);
+      yield parseJson(FileEntry, line);
     }
+  }
+}
+
+/** What comes as `stdout`, to the end that the guest says. */
+async function* outputOf(
+  channel: GuestChannel,
+  { signal, stallMs = STALL_MS_MAX }: CallOptions,
+): AsyncGenerator<Uint8Array, void, void> {
+  const abort = () => channel.close();
+  signal?.addEventListener("abort", abort, { once: true });
+  try {
+    signal?.throwIfAborted();
+    for await (const frame of channel.frames(stallMs)) {
+      if (frame.kind === "exit") return;
+      yield frame.bytes;
+    }
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error;
+  } finally {
+    signal?.removeEventListener("abort", abort);
+    channel.close();
   }
 }
 
@@ -144,21 +142,27 @@ async function pour(
   stallMs: number,
 ): Promise<void> {
   for await (const chunk of source) {
-    if (stream.destroyed) return;
-    if (stream.write(chunk)) continue;
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const timer = setTimeout(() => reject(timedOut(call, stallMs)), stallMs);
-    stream.once("drain", resolve);
-    stream.once("close", resolve);
-    try {
-      if (!stream.destroyed) await promise;
-    } finally {
-      clearTimeout(timer);
-      stream.off("drain", resolve);
-      stream.off("close", resolve);
+    for (let at = 0; at < chunk.length; at += EXEC_PIECE_BYTES) {
+      if (stream.destroyed) return;
+      const frame = encodeFrame(FrameKind.stdin, chunk.subarray(at, at + EXEC_PIECE_BYTES));
+      if (!stream.write(frame)) await room(stream, call, stallMs);
     }
   }
-  stream.end();
+  stream.end(encodeFrame(FrameKind.stdinEnd));
+}
+
+async function room(stream: ClientHttp2Stream, call: Call, stallMs: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => reject(timedOut(call, stallMs)), stallMs);
+  stream.once("drain", resolve);
+  stream.once("close", resolve);
+  try {
+    if (!stream.destroyed) await promise;
+  } finally {
+    clearTimeout(timer);
+    stream.off("drain", resolve);
+    stream.off("close", resolve);
+  }
 }
 
 /** Rejects when the signal aborts; none where there is no signal. */
