@@ -14,6 +14,8 @@ import { type Kernel, kernelFile, provideKernel, vmlinuxFile } from "./kernel.ts
 
 const STAGE0 = resolve(import.meta.dir, "stage0.sh");
 const GUESTS_KEPT_MAX = 3;
+/** Other checkouts on this machine may share the folder: one that was asked for lately may be in use. */
+const GUESTS_KEPT_MS = 3_600_000;
 const GUEST_NAME = /^[0-9a-f]{16}$/;
 
 export interface GuestFiles {
@@ -101,7 +103,8 @@ async function dropOld(folder: string, keep: string): Promise<void> {
   const aged = await Promise.all(
     others.map(async (name) => ({ name, at: (await stat(join(folder, name))).mtimeMs })),
   );
-  const old = aged.sort((a, b) => b.at - a.at).slice(GUESTS_KEPT_MAX - 1);
+  const old = aged.sort((a, b) => b.at - a.at).slice(GUESTS_KEPT_MAX - 1)
+    .filter(({ at }) => Date.now() - at > GUESTS_KEPT_MS);
   for (const { name } of old) await rm(join(folder, name), { recursive: true, force: true });
   // What a killed builder left; the lock says that nobody works in it.
   const broken = (await readdir(folder)).filter((name) => name.startsWith("work-"));

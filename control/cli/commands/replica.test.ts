@@ -174,7 +174,7 @@ test("renderRows() keeps columns of one name apart, and shows what would steer a
     [
       "KEY                KEY 2  NOTE",
       "a                  1      -",
-      "b                  2      \\x1b]0;x\\x07\\n",
+      "b                  2      \\x1b]0;x\\x07\\x0a",
       `{"base64":"AA=="}  3      ${"y".repeat(59)}…`,
     ].join("\n"),
   );

@@ -128,7 +128,7 @@ export function renderChange(
 
 function cellOf(value: unknown): string | number | null {
   if (value === null || value === undefined || typeof value === "number") return value ?? null;
-  const text = plainText(typeof value === "string" ? value : JSON.stringify(value)).replaceAll("\n", "\\n");
+  const text = plainText(typeof value === "string" ? value : JSON.stringify(value));
   return text.length > CELL_LENGTH_MAX ? `${text.slice(0, CELL_LENGTH_MAX - 1)}…` : text;
 }
 
