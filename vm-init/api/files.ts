@@ -159,15 +159,19 @@ export async function receiveFile(stream: Stream, wish: WriteWish): Promise<void
 /** Frames, because a stream that breaks off and one that ends look the same at times; only `stdinEnd` says that it is all. */
 async function receiveWhole(stream: Stream, handle: FileHandle): Promise<void> {
   const reader = new FrameReader("caller");
+  let isWhole = false;
+  // To the stream's end in any case: leaving the loop before would destroy it, and the answer with it.
   for await (const chunk of stream) {
     for (const { kind, payload } of reader.push(chunk)) {
-      if (kind === FrameKind.stdinEnd) return;
-      if (kind !== FrameKind.stdin) throw new BootError("Cannot write a file from other frames than stdin");
+      if (kind === FrameKind.stdinEnd) isWhole = true;
+      else if (kind !== FrameKind.stdin) {
+        throw new BootError("Cannot write a file from other frames than stdin");
+      }
       await writeWhole(handle, payload);
       collectNowAndThen(payload.length);
     }
   }
-  throw new Error("the worker broke off");
+  if (!isWhole) throw new Error("the worker broke off");
 }
 
 async function writeWhole(handle: FileHandle, chunk: Uint8Array): Promise<void> {
