@@ -60,3 +60,9 @@ export const LIST_ENTRY_BYTES_MAX = 65_536;
 export const PROCESSES_MAX = 512;
 /** File systems that were frozen are thawed after this at the latest, whatever became of the worker. */
 export const FREEZE_TIMEOUT_S_MAX = 60;
+
+/**
+ * A refusal says its error in this field too, as JSON in percent-encoding: an upload that is refused before it was read is
+ * cut off, and the answer's body may go with it.
+ */
+export const ERROR_FIELD = "godwit-error";

@@ -104,7 +104,7 @@ test("the replica beside control is told no secret that other users of the machi
     const elsewhere = { databaseUrl: null, redisUrl: "rediss://edge:a%2Fb@cache/0" };
     writeProcessFiles({ ...facts, elsewhere });
     const there = await replicateOptions(replicaArgv({ ...facts, elsewhere }).slice(1));
-    expect(there!.settings.rows.redis_url).toBe("rediss://edge:a%2Fb@cache/0");
+    expect(there!.settings.rows.redis_url).toBe("rediss://edge:a%2Fb@cache:6379/0");
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -139,10 +139,12 @@ export class EdgeProcess {
     ], { stdin: "ignore", stdout: said, stderr: said });
     const edge = new EdgeProcess(runtime, ports, origin, child, folder);
     try {
-      await until(
-        () => RawClient.open(ports[1]).then((client) => (client.close(), true), () => false),
-        30_000,
-      );
+      for (const port of ports) {
+        await until(
+          () => RawClient.open(port).then((client) => (client.close(), true), () => false),
+          30_000,
+        );
+      }
     } catch (cause) {
       const words = await said.text();
       await edge.stop("SIGKILL");

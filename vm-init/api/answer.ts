@@ -1,10 +1,13 @@
 /** What every route of the control API does: read parameters and a small body, answer, refuse. */
 import type http2 from "node:http2";
 import type { WireError } from "../../control/contract/errors.ts";
+import { ERROR_FIELD } from "../../control/contract/guest-limits.ts";
 import { BootError, messageOf } from "../system/error.ts";
 
 const REQUEST_BODY_BYTES_MAX = 16_384;
 const MESSAGE_CHARS_MAX = 2_048;
+/** What both ends take as one header field; a longer error is in the body alone. */
+const ERROR_FIELD_CHARS_MAX = 8_192;
 
 export type Stream = http2.ServerHttp2Stream;
 export type Handler = (stream: Stream, query: URLSearchParams) => Promise<void> | void;
@@ -42,16 +45,28 @@ export function wireOf(error: unknown): WireError {
 export function refuse(stream: Stream, error: unknown): void {
   if (stream.destroyed || stream.headersSent) return;
   const status = error instanceof Refusal ? error.status : error instanceof BootError ? 400 : 500;
-  answer(stream, status, { error: wireOf(error) });
+  const wire = wireOf(error);
+  const field = encodeURIComponent(JSON.stringify(wire).toWellFormed());
+  answer(
+    stream,
+    status,
+    { error: wire },
+    field.length > ERROR_FIELD_CHARS_MAX ? {} : { [ERROR_FIELD]: field },
+  );
 }
 
-export function answer(stream: Stream, status: number, body?: unknown): void {
+export function answer(
+  stream: Stream,
+  status: number,
+  body?: unknown,
+  fields: Readonly<Record<string, string>> = {},
+): void {
   if (stream.destroyed) return;
   if (body === undefined) {
     stream.respond({ ":status": status }, { endStream: true });
     return;
   }
-  stream.respond({ ":status": status, "content-type": "application/json" });
+  stream.respond({ ":status": status, "content-type": "application/json", ...fields });
   stream.end(JSON.stringify(body));
 }
 

@@ -9,6 +9,7 @@ import type { Duplex } from "node:stream";
 import type { z } from "zod";
 import { GodwitError, messageOf, WireError } from "../../contract/errors.ts";
 import { GUEST_BODY_BYTES_MAX } from "../../contract/guest-api.ts";
+import { ERROR_FIELD } from "../../contract/guest-limits.ts";
 import { GuardedStream } from "./frame-guard.ts";
 
 export const CALL_TIMEOUT_MS = 5_000;
@@ -173,7 +174,8 @@ export class GuestSession {
     return await this.within(call, options, CALL_TIMEOUT_MS, async () => {
       const head = await this.headOf(stream, call.path);
       if (head.status < 400) return head;
-      throw refusalOf(await this.textOf(stream, call.path)) ?? unexplained(call.path, head.status);
+      throw refusalIn(head.headers) ?? refusalOf(await this.textOf(stream, call.path)) ??
+        unexplained(call.path, head.status);
     });
   }
 
@@ -187,6 +189,14 @@ export class GuestSession {
       stream.once("close", () => failed(new Error("the guest closed the exchange without an answer")));
       void this.closed.then(() => failed(new Error("the connection ended")));
     });
+  }
+}
+
+function refusalIn(headers: IncomingHttpHeaders): GodwitError | null {
+  try {
+    return refusalOf(`{"error":${decodeURIComponent(String(headers[ERROR_FIELD] ?? ""))}}`);
+  } catch {
+    return null; // No percent-encoding: the body may tell.
   }
 }
 
