@@ -3,6 +3,7 @@
  * and costs no boot; where the guest is gone, or does not take the wish in time, the machine comes to rest and is started
  * anew. Each restart is on disk before it is asked for: an agent that dies in between counts it, and judges again.
  */
+import { GodwitError } from "../contract/errors.ts";
 import type { GuestExit } from "../contract/guest-api.ts";
 import { backoffMs, pause } from "./backoff.ts";
 import type { Host } from "./host.ts";
@@ -16,6 +17,9 @@ import type { Watcher } from "./watch.ts";
 export const RESTART_TIMES_KEPT = 1_000;
 const RUN_OF_A_GONE_GUEST = -1;
 const RUNS_AGAIN_TRIES_MAX = 20;
+/** Together well within the guest's EXIT_ACK_WAIT_MS. */
+const ASK_TRIES_MAX = 6;
+const ASK_AGAIN = { firstMs: 30, capMs: 500 };
 const RUNS_AGAIN_POLL = { firstMs: 50, capMs: 1_000 };
 
 export interface RestartsOptions {
@@ -90,13 +94,21 @@ export class Restarts {
     if (!signal.aborted) await requests.bringBack(machineId);
   }
 
+  /** Asked again where the conversation broke off: the guest takes the same wish twice, and waits a few seconds for it. */
   async #runAgain(watcher: Watcher, exit: GuestExit, afterMs: number): Promise<boolean> {
-    try {
-      await watcher.restart({ run: exit.run ?? 0, after_ms: afterMs });
-      return true;
-    } catch (error) {
-      this.#options.host.log.debug({ err: error }, "cannot restart inside the guest");
-      return false;
+    const { host, random, signal } = this.#options;
+    for (let tries = 1;; tries++) {
+      try {
+        await watcher.restart({ run: exit.run ?? 0, after_ms: afterMs });
+        return true;
+      } catch (error) {
+        const brokeOff = error instanceof GodwitError && error.code === "guest.gone";
+        if (!brokeOff || tries >= ASK_TRIES_MAX || signal.aborted) {
+          host.log.debug({ err: error }, "cannot restart inside the guest");
+          return false;
+        }
+        await Promise.race([pause(backoffMs(ASK_AGAIN, tries, random), signal), watcher.gone]);
+      }
     }
   }
 

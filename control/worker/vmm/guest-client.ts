@@ -126,7 +126,8 @@ export class GuestClient {
     options.signal?.addEventListener("abort", abort, { once: true });
     try {
       await this.#session.headOf(stream, path);
-      for await (const line of splitLines(stream, LOG_JSON_BYTES_MAX)) {
+      // Without a bound of bytes: it goes on for as long as the machine runs, and each line has its own.
+      for await (const line of splitLines(this.#session.bodyOf(stream, path, Infinity), LOG_JSON_BYTES_MAX)) {
         if (line !== "") yield parseJson(GuestLogLine, line);
       }
     } catch (error) {
