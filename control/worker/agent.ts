@@ -13,7 +13,8 @@ import { listen } from "./api/listen.ts";
 import { type Backoff, backoffMs, pause } from "./backoff.ts";
 import { loadSigningKey } from "../publish/signing-key-file.ts";
 import { correctClock } from "./greet.ts";
-import { type Host, machinesFolder, publisherKeyFile } from "./host.ts";
+import { type Host, machineFolder, machinesFolder, publisherKeyFile } from "./host.ts";
+import { keepConsolesShort } from "./consoles.ts";
 import { HOUSEKEEPING_INTERVAL_MS, keepHouse } from "./housekeeping.ts";
 import { openImageStore } from "./images/image-store.ts";
 import { Logs } from "./logs.ts";
@@ -130,6 +131,7 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const tasks = [
     register(host, key.publicKey, Math.random, leaving.signal),
     keepHouseForever(leaving.signal),
+    keepConsolesShort(() => host.watchers.ids().map((id) => machineFolder(config, id)), log, leaving.signal),
   ];
 
   return {

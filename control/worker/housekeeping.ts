@@ -1,14 +1,10 @@
-/** What the agent does now and then: sweep, old rows, consoles and VMM logs that grew too long, images that nobody uses. */
-import { existsSync } from "node:fs";
-import { stat, truncate } from "node:fs/promises";
-import { type Host, machineFolder } from "./host.ts";
+/** What the agent does now and then: sweep, old rows, images that nobody uses. */
+import type { Host } from "./host.ts";
 import type { Engine } from "./operations/engine.ts";
 import type { Requests } from "./requests.ts";
 import { listMachines, pruneDestroyed } from "./store/machines.ts";
 import { pruneOperations } from "./store/operations.ts";
 import { sweep } from "./sweep.ts";
-import { consoleFile, firecrackerOutputFile, vmmOutputFile } from "./vmm/console-file.ts";
-import { CONSOLE_BYTES_MAX } from "./vmm/driver.ts";
 
 export const HOUSEKEEPING_INTERVAL_MS = 60_000;
 /** A destroyed machine can be asked about for this long. */
@@ -21,7 +17,6 @@ export async function keepHouse(host: Host, engine: Engine, requests: Requests):
   for (const machine of listMachines(store)) {
     // A destroy that gave up is asked for again for as long as the machine is not gone.
     if (machine.state === "destroying" && !engine.isBusy(machine.id)) requests.destroy(machine.id);
-    await cutConsole(host, machine.id);
   }
   const removed = await sweep(host, engine);
   if (removed.vms.length + removed.links.length + removed.folders.length > 0) {
@@ -39,15 +34,4 @@ function imagesInUse(host: Host): Set<string> {
     listMachines(host.store).filter((machine) => machine.state !== "destroyed")
       .map((machine) => machine.spec.image.digest),
   );
-}
-
-/** All can be made to grow by a guest, and all are only appended to, so that a cut one grows anew from its start. */
-async function cutConsole(host: Host, machineId: string): Promise<void> {
-  const folder = machineFolder(host.config, machineId);
-  for (const file of [consoleFile(folder), vmmOutputFile(folder), firecrackerOutputFile(folder)]) {
-    if (!existsSync(file)) continue;
-    // Blocks, not size: a file of another version's may be written at an offset and have a hole at its front.
-    const { blocks } = await stat(file);
-    if (blocks * 512 > CONSOLE_BYTES_MAX) await truncate(file, 0);
-  }
 }

@@ -22,6 +22,11 @@ export class Watchers {
     return this.#watchers.get(machineId) ?? null;
   }
 
+  /** Of the machines that are watched. */
+  ids(): string[] {
+    return [...this.#watchers.keys()];
+  }
+
   /** Begins to watch; the watcher that is there already stays where it watches the same VM. */
   open(vm: Vm): Watcher {
     const { machineId } = vm;

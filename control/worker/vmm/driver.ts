@@ -107,7 +107,7 @@ export interface Vm {
 }
 
 export const CONSOLE_TAIL_BYTES = 16_384;
-/** A console file, or a log of the VMM, longer than this is cut by the worker's housekeeping. */
+/** A console file, or a log of the VMM, longer than this is cut by the agent (consoles.ts). */
 export const CONSOLE_BYTES_MAX = 1_048_576;
 
 export interface VmmDriver {

@@ -1,0 +1,42 @@
+/**
+ * Keeps consoles and logs of VMMs short. A guest can make all of them grow as fast as its disk of the host takes it, so they are
+ * looked at every few seconds. All are only appended to: a cut one grows anew from its start.
+ */
+import { stat, truncate } from "node:fs/promises";
+import type { Logger } from "pino";
+import { pause } from "./backoff.ts";
+import { consoleFile, firecrackerOutputFile, vmmOutputFile } from "./vmm/console-file.ts";
+import { CONSOLE_BYTES_MAX } from "./vmm/driver.ts";
+
+export const CONSOLES_INTERVAL_MS = 2_000;
+const BLOCK_BYTES = 512;
+
+/** Until the signal aborts. `folders`: those of the machines that may be running. */
+export async function keepConsolesShort(
+  folders: () => Iterable<string>,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    for (const folder of folders()) {
+      for (const file of [consoleFile(folder), vmmOutputFile(folder), firecrackerOutputFile(folder)]) {
+        try {
+          await cut(file);
+        } catch (error) {
+          log.warn({ file, err: error }, "a console cannot be cut");
+        }
+      }
+    }
+    await pause(CONSOLES_INTERVAL_MS, signal);
+  }
+}
+
+async function cut(file: string): Promise<void> {
+  try {
+    // Blocks, not size: a file of another version's may be written at an offset and have a hole at its front.
+    const { blocks } = await stat(file);
+    if (blocks * BLOCK_BYTES > CONSOLE_BYTES_MAX) await truncate(file, 0);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}
