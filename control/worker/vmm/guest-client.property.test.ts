@@ -211,6 +211,19 @@ async function outcomeOf(call: Promise<unknown>): Promise<string | null> {
   }
 }
 
+/** What each outcome comes of for certain; the random answers need not hit it. */
+const REFUSAL = { code: "guest.x", fault: "app", retryable: false, message: "m", hint: null };
+const certain: [string, Answer][] = [
+  ["listeners", {
+    head: { status: 400, file: null },
+    body: Buffer.from(JSON.stringify({ error: REFUSAL })),
+    ending: "end",
+  }],
+  ["sysinfo", { head: null, body: Buffer.alloc(0), ending: "silence" }],
+  ["status", { head: { status: 200, file: null }, body: Buffer.from("{}"), ending: "end" }],
+  ["stop", { head: { status: 204, file: null }, body: Buffer.alloc(0), ending: "end" }],
+];
+
 test("a guest that answers anything gets no call beyond a GodwitError of a guest", async () => {
   const codes = new Set<string | null>();
   await fc.assert(
@@ -223,7 +236,8 @@ test("a guest that answers anything gets no call beyond a GodwitError of a guest
       codes.add(outcome);
       expect(outcome ?? "guest.").toStartWith("guest.");
     }),
-    { numRuns: RUNS },
+    // A few times: Bun drops a body now and then in the moment of its end.
+    { numRuns: RUNS, examples: [...certain, ...certain, ...certain] },
   );
   for (const code of ["guest.protocol_error", "guest.timeout", "guest.x", null]) {
     expect(codes).toContain(code);
