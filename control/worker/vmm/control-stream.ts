@@ -13,8 +13,29 @@ const O_PATH = 0o10000000;
  * Tries until the socket accepts. What is written before the guest listens waits in the socket's buffer.
  * @throws GodwitError `vmm.gone` when `exited` comes first; the signal's reason when it aborts
  */
-export async function openControlStream(
+export function openControlStream(
   path: string,
+  exited: Promise<unknown>,
+  signal: AbortSignal,
+): Promise<Duplex> {
+  return openWithPatience(
+    `the control channel ${path}`,
+    () => tryConnect(path),
+    CONNECT_RETRY_MS,
+    exited,
+    signal,
+  );
+}
+
+/**
+ * Calls `tryOnce`, which answers null where nobody is there yet, until it answers a socket.
+ * @param what for the error: what could not be opened
+ * @throws GodwitError `vmm.gone` when `exited` comes first; the signal's reason when it aborts; what `tryOnce` throws
+ */
+export async function openWithPatience(
+  what: string,
+  tryOnce: () => Promise<Socket | null>,
+  retryMs: number,
   exited: Promise<unknown>,
   signal: AbortSignal,
 ): Promise<Duplex> {
@@ -23,16 +44,14 @@ export async function openControlStream(
   for (;;) {
     signal.throwIfAborted();
     if (gone) {
-      throw new GodwitError("vmm.gone", `Cannot open the control channel ${path}: the VM has ended`, {
-        fault: "us",
-      });
+      throw new GodwitError("vmm.gone", `Cannot open ${what}: the VM has ended`, { fault: "us" });
     }
-    const socket = await tryConnect(path);
+    const socket = await tryOnce();
     if (socket !== null) {
       if (!signal.aborted) return socket;
       socket.destroy();
     }
-    await delay(CONNECT_RETRY_MS);
+    await delay(retryMs);
   }
 }
 

@@ -128,7 +128,7 @@ function placeContent(placed: readonly Placed[], firstBlock: number): number {
   return block;
 }
 
-export function wholeBlocks({ size, tailBytes }: Pick<Placed, "size" | "tailBytes">): number {
+function wholeBlocks({ size, tailBytes }: Placed): number {
   return Math.ceil((size - tailBytes) / BLOCK_BYTES);
 }
 

@@ -4,9 +4,7 @@
  */
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { setTimeout as delay } from "node:timers/promises";
-import { GodwitError } from "../../../contract/errors.ts";
-import { tryConnect } from "../control-stream.ts";
+import { openWithPatience, tryConnect } from "../control-stream.ts";
 
 const RETRY_MS = 20;
 /** `OK 4294967295\n`. */
@@ -18,32 +16,17 @@ const ANSWER_WAIT_MS = 2_000;
  * Tries until the guest listens.
  * @throws GodwitError `vmm.gone` when `exited` comes first; the signal's reason when it aborts
  */
-export async function openVsockStream(
+export function openVsockStream(
   path: string,
   port: number,
   exited: Promise<unknown>,
   signal: AbortSignal,
 ): Promise<Duplex> {
-  let gone = false;
-  void exited.then(() => gone = true);
-  for (;;) {
-    signal.throwIfAborted();
-    if (gone) {
-      throw new GodwitError(
-        "vmm.gone",
-        `Cannot open port ${port} of the guest behind ${path}: the VM has ended`,
-        {
-          fault: "us",
-        },
-      );
-    }
+  const tryOnce = async () => {
     const socket = await tryConnect(path);
-    if (socket !== null && await greet(socket, port)) {
-      if (!signal.aborted) return socket;
-      socket.destroy();
-    }
-    await delay(RETRY_MS);
-  }
+    return socket !== null && await greet(socket, port) ? socket : null;
+  };
+  return openWithPatience(`port ${port} of the guest behind ${path}`, tryOnce, RETRY_MS, exited, signal);
 }
 
 /** False where the guest does not listen there (yet): Firecracker then hangs up without a word. */
