@@ -257,7 +257,8 @@ async function hasTerminal(session: TestVm["session"]): Promise<void> {
   shell.send(FrameKind.resize, JSON.stringify({ columns: 120, rows: 40 }));
   shell.send(FrameKind.stdin, "stty size\n");
   await shell.says("40 120");
-  shell.send(FrameKind.stdin, "echo wait''ing; sleep 1000\n");
+  // A process that says so itself is in the foreground by then: before, the shell would take its Ctrl-C.
+  shell.send(FrameKind.stdin, "sh -c \"echo wait''ing; exec sleep 1000\"\n");
   await shell.says("waiting\r\n");
   shell.send(FrameKind.stdin, "\x03");
   shell.send(FrameKind.stdin, "exit 5\n");
