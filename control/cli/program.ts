@@ -77,14 +77,17 @@ export function stackArguments(argv: readonly string[], name: string): string[] 
 
 function addApps(program: Command): void {
   const apps = program.command("apps").description("list, create, destroy apps");
-  apps.command("list").alias("ls").action(async (_, command: Command) =>
+  apps.command("list").alias("ls").description("the apps you may see").action(async (_, command: Command) =>
     await (await import("./commands/apps.ts")).listApps(await sessionOf(command))
   );
-  apps.command("create").argument("<name>").action(async (name: string, _, command: Command) =>
-    await (await import("./commands/apps.ts")).createApp(await sessionOf(command), name)
-  );
-  apps.command("destroy").argument("<name>").action(async (name: string, _, command: Command) =>
-    await (await import("./commands/apps.ts")).destroyApp(await sessionOf(command), name)
+  apps.command("create").description("make an app").argument("<name>").action(async (
+    name: string,
+    _,
+    command: Command,
+  ) => await (await import("./commands/apps.ts")).createApp(await sessionOf(command), name));
+  apps.command("destroy").description("destroy an app with all of its machines").argument("<name>").action(
+    async (name: string, _, command: Command) =>
+      await (await import("./commands/apps.ts")).destroyApp(await sessionOf(command), name),
   );
 }
 
@@ -120,28 +123,40 @@ function addMachine(program: Command): void {
     "list, start, suspend, stop, destroy machines, run commands in them",
   );
   const load = () => import("./commands/machine.ts");
-  machine.command("list").alias("ls").action(async (_, command: Command) =>
-    await (await load()).listMachines(await sessionOf(command))
+  machine.command("list").alias("ls").description("the machines of an app").action(async (
+    _,
+    command: Command,
+  ) => await (await load()).listMachines(await sessionOf(command)));
+  machine.command("status").description("what it is, how it is, how it last ended").argument("<id>").action(
+    async (id: string, _, command: Command) =>
+      await (await load()).machineStatus(await sessionOf(command), id),
   );
-  machine.command("status").argument("<id>").action(async (id: string, _, command: Command) =>
-    await (await load()).machineStatus(await sessionOf(command), id)
-  );
-  machine.command("start").argument("<id>").option("--no-wait", "return when it is accepted")
+  machine.command("start").description("boot it, or go on where it was suspended").argument("<id>").option(
+    "--no-wait",
+    "return when it is accepted",
+  )
     .action(async (id: string, flags: { wait: boolean }, command: Command) =>
       await (await load()).startMachine(await sessionOf(command), id, flags.wait)
     );
-  machine.command("suspend").argument("<id>").option("--no-wait", "return when it is accepted")
+  machine.command("suspend").description("save its memory and free its host of it").argument("<id>").option(
+    "--no-wait",
+    "return when it is accepted",
+  )
     .action(async (id: string, flags: { wait: boolean }, command: Command) =>
       await (await load()).suspendMachine(await sessionOf(command), id, flags.wait)
     );
-  machine.command("stop").argument("<id>").option("--no-wait", "return when it is accepted")
+  machine.command("stop").description("ask its process to end, and power off").argument("<id>").option(
+    "--no-wait",
+    "return when it is accepted",
+  )
     .option("--signal <name>", "instead of the image's").option("--timeout <seconds>", "until SIGKILL", whole)
     .action(async (
       id: string,
       flags: { wait: boolean; signal?: string; timeout?: number },
       command: Command,
     ) => await (await load()).stopMachine(await sessionOf(command), id, flags, flags.wait));
-  machine.command("destroy").argument("<id>").option("--no-wait", "return when it is accepted")
+  machine.command("destroy").description("remove it with its disk, in whatever state").argument("<id>")
+    .option("--no-wait", "return when it is accepted")
     .action(async (id: string, flags: { wait: boolean }, command: Command) =>
       await (await load()).destroyMachine(await sessionOf(command), id, flags.wait)
     );

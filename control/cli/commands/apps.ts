@@ -1,6 +1,7 @@
 /** godwit apps list | create | destroy */
 import { GodwitError } from "../../contract/errors.ts";
 import type { ApiClient } from "../api-client.ts";
+import { type Page, PAGE_SIZE, readPages } from "../pages.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 
@@ -11,33 +12,21 @@ export interface App {
   readonly organization: { readonly slug: string };
 }
 
-interface Page<T> {
-  readonly edges: readonly { readonly node: T }[];
-  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
-}
-
 const FIELDS = "name status url organization { slug }";
-const PAGE_SIZE = 100;
-/** Far more than anybody reads; a script that needs all of a fleet asks the API itself. */
-const PAGES_MAX = 100;
 const GONE_WAIT_MS = 30_000;
 const GONE_POLL_MS = 100;
 
 export async function listApps(session: Session): Promise<void> {
   const api = await session.api();
-  const apps: App[] = [];
-  let after: string | null = null;
-  for (let page = 0; page < PAGES_MAX; page++) {
+  const apps = await readPages(async (after) => {
     const answer: { apps: Page<App> } = await api.graphql(
       `query ($organization: String, $first: Int, $after: String) {
         apps(organization: $organization, first: $first, after: $after) {
           edges { node { ${FIELDS} } } pageInfo { hasNextPage endCursor } } }`,
       { organization: session.flags.org ?? null, first: PAGE_SIZE, after },
     );
-    apps.push(...answer.apps.edges.map((edge) => edge.node));
-    if (!answer.apps.pageInfo.hasNextPage) break;
-    after = answer.apps.pageInfo.endCursor;
-  }
+    return answer.apps;
+  });
   const rows = apps.map(plain);
   session.result({ apps: rows }, table(rows, "No apps yet; make one with: godwit apps create NAME"));
 }

@@ -3,6 +3,7 @@ import { GodwitError } from "../../contract/errors.ts";
 import { MachineView } from "../../contract/machine.ts";
 import type { ApiClient } from "../api-client.ts";
 import { checkedMachineId } from "../machine-id.ts";
+import { type Page, PAGE_SIZE, readPages } from "../pages.ts";
 import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 import { foundApp } from "./apps.ts";
@@ -41,7 +42,6 @@ const FIELDS = `machineId app { name } state hostId hostStatus region image vmm 
   guest { cpuKind cpus memoryMb } restarts
   lastExit { exitCode signal oomKilled requested restarting reason at }
   createdAt updatedAt startedAt`;
-const MACHINES_MAX = 100;
 /** One call of the wait path; asked again until the command's own patience ends. */
 const WAIT_CALL_S = 55;
 const WAIT_S_MAX = 300;
@@ -49,12 +49,16 @@ const WAIT_S_MAX = 300;
 export async function listMachines(session: Session): Promise<void> {
   const api = await session.api();
   const name = session.app;
-  const { app } = await api.graphql<{ app: { machines: { edges: { node: Machine }[] } } | null }>(
-    `query ($name: String!, $first: Int) { app(name: $name) {
-      machines(first: $first) { edges { node { ${FIELDS} } } } } }`,
-    { name, first: MACHINES_MAX },
-  );
-  const machines = foundApp(app, name).machines.edges.map((edge) => plain(edge.node));
+  const found = await readPages(async (after) => {
+    const { app }: { app: { machines: Page<Machine> } | null } = await api.graphql(
+      `query ($name: String!, $first: Int, $after: String) { app(name: $name) {
+        machines(first: $first, after: $after) {
+          edges { node { ${FIELDS} } } pageInfo { hasNextPage endCursor } } } }`,
+      { name, first: PAGE_SIZE, after },
+    );
+    return foundApp(app, name).machines;
+  });
+  const machines = found.map(plain);
   const rows = machines.map(({ id, state, region, guest, private_ip, created_at }) => ({
     id,
     state,
