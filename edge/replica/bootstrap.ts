@@ -8,11 +8,13 @@ import { changesOf, compareGenerations, type Comparison, type EarlierRows } from
 import { Generation } from "./generation.ts";
 import { judgeGeneration, type OwnerState } from "./judge-generation.ts";
 import { emptyStore, type PreparedStore, type PrepareOptions, storeFromSnapshot } from "./prepare-store.ts";
+import type { OwnerVoices } from "./owner-voices.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { FollowerTrouble } from "./follower.ts";
 
 export interface BootstrapOptions extends PrepareOptions {
   readonly apiPublicKey: PublisherKey | null;
+  readonly voices: OwnerVoices;
   /** What serves; null where nothing does. */
   readonly before: EarlierRows | null;
   /** Its rows cannot be trusted, so that digests which agree with its sums say nothing. */
@@ -69,10 +71,10 @@ class Attempt {
 
   constructor(options: BootstrapOptions, { store }: PreparedStore) {
     this.#options = options;
-    const { world, regions, apiPublicKey, log, onChanges, onTrouble } = options;
+    const { world, regions, apiPublicKey, log, voices, onChanges, onTrouble } = options;
     for (const [owner, { newestMs }] of this.#owners()) this.#newestMs.set(owner, newestMs);
     this.generation = new Generation({
-      ...{ store, world, regions, apiPublicKey, log },
+      ...{ store, world, regions, apiPublicKey, log, voices },
       onChanges: (changes, of) => this.serves ? onChanges(changes, of) : undefined,
       onTrouble: (trouble, of) => this.serves ? onTrouble(trouble, of) : this.#trouble(trouble),
     });

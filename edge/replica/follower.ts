@@ -9,6 +9,7 @@ import type { PublisherKey } from "../../control/contract/signing.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import { gatherMs } from "./gathering.ts";
 import { isCorruption } from "./open-store.ts";
+import type { OwnerVoices } from "./owner-voices.ts";
 import type { ReplicaWorld, StreamEntries, StreamSession } from "./ports.ts";
 import { readBatch } from "./read-batch.ts";
 import { nextReadCount, READ_COUNT_MIN } from "./read-count.ts";
@@ -32,6 +33,7 @@ export interface FollowerOptions {
   readonly regions: readonly string[];
   readonly log: Logger;
   readonly counts: ReplicaCounts;
+  readonly voices: OwnerVoices;
   readonly onChanges: (changes: RowChange[]) => void;
   /** Signs what owner `api` publishes. Null: signatures are not looked at. */
   readonly apiPublicKey: PublisherKey | null;
@@ -214,7 +216,7 @@ export class Follower {
     const last = entries.at(-1);
     if (last === undefined) return;
     const scope = stream === GLOBAL_STREAM ? "global" : stream.slice(REGION_PREFIX.length);
-    const { world, counts, log } = this.#options;
+    const { world, counts, voices, log } = this.#options;
     const furthest = this.#furthest.get(stream) ?? START;
     const batch = readBatch({
       ...{ stream, scope, entries, counts, furthest },
@@ -225,6 +227,7 @@ export class Follower {
     const taken = this.#take(() => this.#options.store.take(batch, nowMs));
     this.#positions.set(stream, last.id);
     this.#furthest.set(stream, batch.furthest);
+    voices.hear(batch.words);
     for (const [rewound, position] of taken.rewound) {
       this.#positions.set(rewound, position);
       counts.rewinds++;
