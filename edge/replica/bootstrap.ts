@@ -4,6 +4,7 @@
  */
 import { messageOf } from "../../control/contract/errors.ts";
 import type { PublisherKey } from "../../control/contract/signing.ts";
+import { carryHistory, type EarlierHistory } from "./carry-history.ts";
 import { changesOf, compareGenerations, type Comparison, type EarlierRows } from "./compare-generations.ts";
 import { Generation } from "./generation.ts";
 import { judgeGeneration, type OwnerState } from "./judge-generation.ts";
@@ -31,6 +32,8 @@ export interface Built {
   readonly generation: Generation;
   readonly from: string;
   readonly comparison: Comparison;
+  /** Earlier versions of rows that were taken along. */
+  readonly pastCarried: number;
   readonly changes: RowChange[];
 }
 
@@ -46,15 +49,17 @@ export async function buildGeneration(options: BootstrapOptions): Promise<Built>
   const attempt = new Attempt(options, prepared);
   try {
     const silent = await attempt.caughtUp();
+    prepared.store.history.begin();
     const comparison = await compareGenerations({
       before: before ?? prepared.store,
       ...{ after: prepared.store, silent, publishedMsMax: startedMs, wallMs: world.wallMs },
       rest: () => attempt.rest(0),
     });
+    const pastCarried = await attempt.carryPast();
     attempt.assertWhole();
     const changes = changesOf(comparison, prepared.store);
     attempt.serves = true;
-    return { generation: attempt.generation, from: prepared.from, comparison, changes };
+    return { generation: attempt.generation, from: prepared.from, comparison, pastCarried, changes };
   } catch (error) {
     await attempt.generation.stop();
     throw error;
@@ -78,6 +83,7 @@ class Attempt {
       onChanges: (changes, of) => this.serves ? onChanges(changes, of) : undefined,
       onTrouble: (trouble, of) => this.serves ? onTrouble(trouble, of) : this.#trouble(trouble),
     });
+    store.history.hold();
     this.generation.follower.start();
   }
 
@@ -98,6 +104,21 @@ class Attempt {
       }
       await this.rest(tuning.judgeIntervalMs);
     }
+  }
+
+  /** What a damaged file remembers is not to be trusted either. @returns how many versions */
+  async carryPast(): Promise<number> {
+    const { before, damaged, world: { nowMs, wallMs }, tuning: { history: limits }, log } = this.#options;
+    if (damaged || limits.rowsMax === 0 || before?.pastPage === undefined) return 0;
+    const from = before as EarlierHistory;
+    const rest = () => this.rest(0);
+    const { versions, unreadable } = await carryHistory({
+      ...{ from, to: this.generation.store, limits, nowMs, wallMs, rest },
+    });
+    if (unreadable !== null) {
+      log.warn({ err: unreadable }, "not all of the history of the earlier generation could be taken along");
+    }
+    return versions;
   }
 
   async rest(ms: number): Promise<void> {

@@ -190,6 +190,7 @@ export class Replica {
         differed: rows,
         differences: [],
         carried: 0,
+        past_carried: 0,
       });
       this.#incidents.healed(world.wallMs(), store);
       onTakeOver?.();
@@ -306,7 +307,7 @@ export class Replica {
   async #takeOver(
     why: string,
     startedMs: number,
-    { generation, from, comparison, changes }: Built,
+    { generation, from, comparison, pastCarried, changes }: Built,
   ): Promise<void> {
     const { world, onChanges, onTakeOver, log } = this.#options;
     let earlierPath: string | null;
@@ -323,7 +324,10 @@ export class Replica {
     if (before !== null) generation.counts.continueFrom(before.counts);
     const { differed, differences, carried, unreadable } = comparison;
     const rows = [...generation.store.owners().values()].reduce((sum, owner) => sum + owner.rows, 0);
-    this.#bootstrapped({ why, started_ms: startedMs, from, rows, differed, differences, carried });
+    this.#bootstrapped({
+      ...{ why, started_ms: startedMs, from, rows, differed, differences, carried },
+      past_carried: pastCarried,
+    });
     if (unreadable !== null) {
       log.warn({ err: unreadable }, "not all of the earlier generation could be compared");
     }
