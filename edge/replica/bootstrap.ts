@@ -19,7 +19,7 @@ export interface BootstrapOptions extends PrepareOptions {
   /** What serves; null where nothing does. */
   readonly before: EarlierRows | null;
   /** Its rows cannot be trusted, so that digests which agree with its sums say nothing. */
-  readonly damaged: boolean;
+  readonly isDamaged: () => boolean;
   readonly useSnapshots: boolean;
   /** To be called by what was built, once it serves. */
   readonly onChanges: (changes: RowChange[], of: Generation) => void;
@@ -108,8 +108,8 @@ class Attempt {
 
   /** What a damaged file remembers is not to be trusted either. @returns how many versions */
   async carryPast(): Promise<number> {
-    const { before, damaged, world: { nowMs, wallMs }, tuning: { history: limits }, log } = this.#options;
-    if (damaged || limits.rowsMax === 0 || before?.pastPage === undefined) return 0;
+    const { before, isDamaged, world: { nowMs, wallMs }, tuning: { history: limits }, log } = this.#options;
+    if (isDamaged() || limits.rowsMax === 0 || before?.pastPage === undefined) return 0;
     const from = before as EarlierHistory;
     const rest = () => this.rest(0);
     const { versions, unreadable } = await carryHistory({
@@ -133,10 +133,10 @@ class Attempt {
   }
 
   #serving(): ReadonlyMap<string, OwnerState> {
-    const { damaged } = this.#options;
+    const isDamaged = this.#options.isDamaged();
     return new Map(
       [...this.#owners()].map(([owner, state]) => {
-        const digest = damaged ? "none" : state.digest;
+        const digest = isDamaged ? "none" : state.digest;
         return [owner, { ...state, digest, digestMs: this.#newestMs.get(owner) ?? 0 }];
       }),
     );

@@ -29,8 +29,6 @@ export class Generation {
 
   constructor(options: GenerationOptions) {
     this.store = options.store;
-    const digests = [...this.store.digests.all];
-    options.voices.hear(new Map(digests.map(([owner, { publishedMs }]) => [owner, publishedMs])));
     this.follower = new Follower({
       ...options,
       counts: this.counts,

@@ -57,6 +57,34 @@ describe("OwnerVoices", () => {
     }
   });
 
+  test("hears an owner whose clock was set back, before it is called stale", () => {
+    const { voices, at, say } = heard();
+    const backMs = 86_400_000;
+    const silences: number[] = [];
+    for (let ms = 0; ms <= 300_000; ms += DIGEST_MS) {
+      at(ms);
+      say(ms < 150_000 ? ms : ms - backMs);
+      silences.push(voices.silentMs!);
+    }
+    expect(Math.max(...silences)).toBeLessThan(45_000);
+    expect(silences.at(-1)).toBe(0);
+    // From then on its clock is what it is.
+    at(400_000);
+    say(350_000 - backMs);
+    expect(voices.silentMs).toBe(50_000);
+  });
+
+  test("takes a stream that is read again for no clock that was set back", () => {
+    const { voices, at, say } = heard();
+    const pastMs = 3_600_000;
+    for (let ms = -pastMs; ms <= 0; ms += DIGEST_MS) say(ms);
+    for (let again = 1; again < 4; again++) {
+      at(again * 60_000);
+      for (let ms = -pastMs; ms <= 0; ms += DIGEST_MS) say(ms);
+      expect(voices.silentMs).toBe(again * 60_000);
+    }
+  });
+
   test("says by the clocks how old the first news is", () => {
     const { voices, say } = heard();
     say(-90_000);

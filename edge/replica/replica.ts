@@ -208,6 +208,8 @@ export class Replica {
 
   #generationOf(store: Generation["store"]): Generation {
     const { world, regions, apiPublicKey, log } = this.#options;
+    const digests = [...store.digests.all];
+    this.#voices.hear(new Map(digests.map(([owner, { publishedMs }]) => [owner, publishedMs])));
     return new Generation({
       ...{ store, world, regions, apiPublicKey, log, voices: this.#voices },
       onChanges: (changes, of) => this.#changed(changes, of),
@@ -292,7 +294,7 @@ export class Replica {
       (this.#earlier === null ? null : rowsOfAnySchema(this.#earlier));
     try {
       const built = await buildGeneration({
-        ...{ world, regions, apiPublicKey, log, useSnapshots, before, damaged: this.#damaged },
+        ...{ world, regions, apiPublicKey, log, useSnapshots, before, isDamaged: () => this.#damaged },
         ...{ tuning: this.#tuning, signal: this.#stop.signal, voices: this.#voices },
         onChanges: (changes, of) => this.#changed(changes, of),
         onTrouble: (trouble, of) => this.#trouble(trouble, of),
