@@ -2,7 +2,8 @@
 import type { ReplicaStore } from "./replica-store.ts";
 import type { HistoryLimits, PastVersion } from "./row-history.ts";
 
-export const SLICE_ROWS = 500;
+/** An edge without a replicator of its own has requests to answer meanwhile. */
+export const SLICE_ROWS = 100;
 /** The take-over waits no longer for it; what is older than was reached is forgotten. */
 export const CARRY_MS_MAX = 10_000;
 
