@@ -488,6 +488,7 @@ export class Edge {
       stale: status?.stale ?? false,
       lagMs: status?.replica?.lag_ms ?? 0,
       behindMs: status?.replica?.behind_ms ?? 0,
+      silentMs: status?.replica?.silent_ms ?? 0,
       incidents: status?.replica?.incidents ?? 0,
       bootstraps: status?.replica?.bootstraps ?? 0,
       digestsDiffering: status?.replica?.digests_differing ?? 0,

@@ -149,7 +149,10 @@ export const EdgeRows = z.discriminatedUnion("from", [
     ]).optional(),
     /** How old the newest snapshot gets at most, in seconds, while anything changes. @default 3600 */
     snapshot_interval_s: z.number().int().min(60).max(604_800).optional(),
-    /** Seconds without an answer of Redis, or behind the streams, past which the edge calls itself stale. @default 60 */
+    /**
+     * Seconds without an answer of Redis, behind the streams, or (45 at least) without news of any owner of rows, past
+     * which the edge calls itself stale. @default 60
+     */
     stale_after_s: z.number().int().min(1).max(86_400).optional(),
     /** A deleted row is remembered for so long at least; no older snapshot is begun with. @default 86_400 */
     tombstones_kept_s: z.number().int().min(60).max(31_536_000).optional(),

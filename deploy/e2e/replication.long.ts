@@ -1,32 +1,40 @@
 /**
- * Chaos on replication alone: Redis, publishers and replicators are killed or paused at random while host names come and
- * go. At the end every replica holds just what Postgres holds, which is read here with plain SQL on both sides and with
- * none of the code that replicates. Runs in `bun run check --long`; GODWIT_CHAOS_SEED repeats a run, GODWIT_CHAOS_S sets
+ * Chaos on replication alone: Redis, the API's publishers, workers and replicators are killed or paused at random while host
+ * names and machines come and go. At the end every replica holds just what Postgres and the workers' files hold, which is
+ * read with plain SQL on all sides and with none of the code that replicates (`replication/plain-rows.ts`). Runs in `bun run check --long`; GODWIT_CHAOS_SEED repeats a run, GODWIT_CHAOS_S sets
  * its length.
  */
 import { afterAll, expect, test } from "bun:test";
-import { Database } from "bun:sqlite";
-import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { newRowId } from "../../control/contract/names.ts";
 import { newSigningKeyPem, signingKey } from "../../control/contract/signing.ts";
-import { announceApp, announceHostname } from "../../control/publish/announce.ts";
+import { announceApp, announceHostname, announcePublisher } from "../../control/publish/announce.ts";
 import { insertApp } from "../../control/store/apps.ts";
 import { Store } from "../../control/store/database.ts";
 import { insertHostname } from "../../control/store/hostnames.ts";
+import { registerHost } from "../../control/store/hosts.ts";
 import { migrate } from "../../control/store/migrate.ts";
 import { ensureOrganization } from "../../control/store/organizations.ts";
 import { seededRandom } from "../bench/seeded-random.ts";
 import { freePort, newPassword } from "../servers/child.ts";
-import { type RedisServer, startRedis } from "../servers/redis.ts";
+import { type RedisServer, type RedisUser, redisUserOf, startRedis } from "../servers/redis.ts";
 import { testDatabase } from "../servers/testbed.ts";
+import { machinesInWorker, namesInPostgres, rowsInReplica } from "./replication/plain-rows.ts";
 import { childVictim, type Victim } from "./replication/victims.ts";
+import type { WorkerSettings } from "./replication/worker-main.ts";
 
 const LENGTH_S = Number(process.env.GODWIT_CHAOS_S ?? 600);
 const SEED = Number(process.env.GODWIT_CHAOS_SEED ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const PUBLISHERS = 2;
 const REPLICAS = 4;
+/** Two of them share a stream. */
+const HOSTS = [
+  { hostId: "ams-1", region: "ams" },
+  { hostId: "ams-2", region: "ams" },
+  { hostId: "fra-1", region: "fra" },
+] as const;
 /** Host names that come and go; the more, the fewer changes hit the same key. */
 const NAMES = 2_000;
 const CHANGE_INTERVAL_MS = 10;
@@ -36,10 +44,12 @@ const PAUSE_MS_MAX = 4_000;
 const AGREE_MS_MAX = 60_000;
 
 const folder = mkdtempSync(join(tmpdir(), "godwit-replication-"));
-const victims: Victim[] = [];
+/** One of a kind is hit as often as one of another, however many there are. */
+const victims = { redis: [], publishers: [], workers: [], replicas: [] } as Record<string, Victim[]>;
+const allVictims = () => Object.values(victims).flat();
 let store: Store | null = null;
 afterAll(async () => {
-  for (const victim of victims) {
+  for (const victim of allVictims()) {
     victim.goOn();
     await victim.stop();
   }
@@ -48,29 +58,46 @@ afterAll(async () => {
 }, 60_000);
 
 test(
-  `replication with seed ${SEED} for ${LENGTH_S} s of faults: every replica ends equal to Postgres`,
+  `replication with seed ${SEED} for ${LENGTH_S} s of faults: every replica ends equal to its owners`,
   async () => {
     const random = seededRandom(SEED);
+    // Its own, so that the seed alone decides upon the faults.
+    const chance = seededRandom(SEED + 1);
+    const pick = <T>(from: readonly T[]): T => from[Math.floor(chance() * from.length)]!;
     const databaseUrl = await testDatabase();
     store = new Store(databaseUrl);
     await migrate(store);
     const source = store;
-    const redis = await redisVictim();
-    victims.push(redis.victim);
+    const workers = HOSTS.map((host) => ({ ...host, password: newPassword(), keyPem: newSigningKeyPem() }));
+    const redis = await redisVictim(workers);
+    victims.redis!.push(redis.victim);
     await redis.victim.start();
     const keyPem = newSigningKeyPem();
     const output = openSync(join(folder, "said.log"), "a");
+    const publisher = { databaseUrl, redisUrl: redis.urlOf("api"), keyPem };
     for (let i = 0; i < PUBLISHERS; i++) {
-      victims.push(publisherVictim(i, { databaseUrl, redisUrl: redis.urlOf("api"), keyPem }, output));
+      victims.publishers!.push(ownerVictim(`publisher ${i}`, "publisher-main.ts", publisher, output));
     }
     const replicaFiles = Array.from(
       { length: REPLICAS },
       (_, i) => join(folder, `replica-${i}`, "replica.sqlite"),
     );
     replicaFiles.forEach((file, i) =>
-      victims.push(replicaVictim(i, file, redis, signingKey(keyPem).publicKey, output))
+      victims.replicas!.push(replicaVictim(i, file, redis, signingKey(keyPem).publicKey, output))
     );
-    for (const victim of victims.slice(1)) await victim.start();
+    const endFile = join(folder, "end");
+    const hosts = workers.map(({ hostId, region, keyPem }, i) => {
+      const at = join(folder, hostId);
+      mkdirSync(at);
+      const settings: WorkerSettings = {
+        ...{ hostId, region, keyPem, endFile, redisUrl: redis.urlOf(redisUserOf(hostId)), seed: SEED + i },
+        ...{ file: join(at, "worker.sqlite"), drainedFile: join(at, "drained") },
+      };
+      const victim = ownerVictim(hostId, "worker-main.ts", settings, output);
+      victims.workers!.push(victim);
+      return { settings, victim };
+    });
+    for (const victim of allVictims()) if (victim !== redis.victim) await victim.start();
 
     const organization = await source.read((sql) => ensureOrganization(sql, "personal"));
     const appId = newRowId();
@@ -78,6 +105,13 @@ test(
       await insertApp(tx, { id: appId, orgId: organization.id, name: "chaos" });
       await announceApp(tx, appId);
     });
+    // After they have begun: what they published by then is believed once their keys have come.
+    for (const { hostId, region, keyPem } of workers) {
+      await source.transaction(async (tx) => {
+        await registerHost(tx, registrationOf(hostId, region, signingKey(keyPem).publicKey));
+        await announcePublisher(tx, hostId);
+      });
+    }
     let changes = 0;
     const writing = new AbortController();
     const writer = (async () => {
@@ -96,77 +130,83 @@ test(
     const deadline = performance.now() + LENGTH_S * 1_000;
     let faults = 0;
     for (; performance.now() < deadline; faults++) {
-      const victim = victims[Math.floor(random() * victims.length)]!;
-      if (random() < 0.5) {
+      const victim = pick(pick(Object.values(victims)));
+      if (chance() < 0.5) {
         console.log(`fault ${faults}: kill -9 ${victim.name}`);
         await victim.kill();
-        await Bun.sleep(random() * ROUND_MS_MAX);
+        await Bun.sleep(chance() * ROUND_MS_MAX);
         await victim.start();
       } else {
-        const pauseMs = Math.round(random() * PAUSE_MS_MAX);
+        const pauseMs = Math.round(chance() * PAUSE_MS_MAX);
         console.log(`fault ${faults}: pause ${victim.name} for ${pauseMs} ms`);
         victim.pause();
         await Bun.sleep(pauseMs);
         victim.goOn();
       }
-      await Bun.sleep(random() * ROUND_MS_MAX);
+      await Bun.sleep(chance() * ROUND_MS_MAX);
     }
     writing.abort();
     await writer;
+    writeFileSync(endFile, "");
 
-    const wanted = await namesInPostgres(source);
     const agreeBy = performance.now() + AGREE_MS_MAX;
-    for (const file of replicaFiles) {
-      let found: string[] = [];
-      for (;;) {
-        found = namesInReplica(file);
-        if (found.length === wanted.length && found.every((name, i) => name === wanted[i])) break;
-        if (performance.now() > agreeBy) break;
+    const machines: string[] = [];
+    for (const { settings: { hostId, file, drainedFile }, victim } of hosts) {
+      while (!existsSync(drainedFile)) {
+        if (performance.now() > agreeBy) throw new Error(`${hostId} still has something to publish`);
         await Bun.sleep(100);
       }
-      expect({ file, names: found }).toEqual({ file, names: wanted });
+      await victim.kill();
+      machines.push(...machinesInWorker(file, hostId));
+      await victim.start();
+    }
+    const names = await namesInPostgres(source);
+    const wanted = [...names, ...machines].sort();
+    for (const file of replicaFiles) {
+      let rows: string[] = [];
+      for (;;) {
+        rows = rowsInReplica(file);
+        if (Bun.deepEquals(rows, wanted) || performance.now() > agreeBy) break;
+        await Bun.sleep(100);
+      }
+      expect({ file, rows }).toEqual({ file, rows: wanted });
     }
     console.log(
-      `${changes} changes, ${faults} faults, ${wanted.length} names in ${REPLICAS} replicas, all equal`,
+      `${changes} changes, ${faults} faults, ${names.length} names and ${machines.length} machines in ${REPLICAS} ` +
+        "replicas, all equal",
     );
-    expect(wanted.length).toBeGreaterThan(0);
+    expect(names.length).toBeGreaterThan(0);
+    for (const { hostId } of HOSTS) {
+      expect(machines.filter((row) => row.startsWith(`machine ${hostId}/`)).length).toBeGreaterThan(0);
+    }
   },
   LENGTH_S * 1_000 + 300_000,
 );
 
-async function namesInPostgres(from: Store): Promise<string[]> {
-  const rows = await from.read((sql) => sql`SELECT hostname, app_id FROM hostnames`);
-  return rows.map((row: { hostname: string; app_id: string }) => `${row.hostname} ${row.app_id}`).sort();
+function registrationOf(id: string, region: string, publisher_key: string) {
+  const host = {
+    ...{ id, region, version: "0.0.0", vmm: "runc", acceleration: "none" } as const,
+    ...{ cpus: 1, memory_mb: 1_024, memory_free_mb: 1_024, machines: 0 },
+  };
+  return { host, url: `unix:/run/${id}.sock`, publisher_key };
 }
 
-/** Read as any program would; a file that is being replaced is asked again. */
-function namesInReplica(file: string): string[] {
-  try {
-    const database = new Database(file, { readonly: true });
-    try {
-      const rows = database.query<{ row: string }, []>("SELECT row FROM hostnames WHERE deleted = 0").all();
-      return rows.map(({ row }) => {
-        const { hostname, app_id } = JSON.parse(row) as { hostname: string; app_id: string };
-        return `${hostname} ${app_id}`;
-      }).sort();
-    } finally {
-      database.close();
-    }
-  } catch (error) {
-    return [String(error)];
-  }
+interface RedisHost {
+  readonly hostId: string;
+  readonly region: string;
+  readonly password: string;
 }
 
-type RedisUser = "admin" | "api" | "edge";
-
-async function redisVictim(): Promise<
-  { victim: Victim; urlOf: (user: RedisUser) => string; password: (user: RedisUser) => string }
+/** Each owner has a user of its own. */
+async function redisVictim(workers: readonly RedisHost[]): Promise<
+  { victim: Victim; urlOf: (user: RedisUser) => string; edgePassword: string }
 > {
   const options = {
     folder: join(folder, "redis"),
     port: await freePort(),
     passwords: { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() },
     logFile: join(folder, "redis.log"),
+    workers,
   };
   let server: RedisServer | null = null;
   const signal = (name: NodeJS.Signals) => {
@@ -188,31 +228,34 @@ async function redisVictim(): Promise<
       },
       stop: kill,
     },
-    urlOf: (user) => `redis://${user}:${options.passwords[user]}@127.0.0.1:${options.port}/0`,
-    password: (user) => options.passwords[user],
+    urlOf: (user) => server!.urlOf(user),
+    edgePassword: options.passwords.edge,
   };
 }
 
-function publisherVictim(index: number, settings: Record<string, string>, output: number): Victim {
-  const program = join(import.meta.dir, "replication/publisher-main.ts");
-  return childVictim(`publisher ${index}`, () =>
-    Bun.spawn([process.execPath, program], {
-      stdin: new Blob([JSON.stringify(settings)]),
-      stdout: output,
-      stderr: output,
-    }));
+/** @param program of `replication/` */
+function ownerVictim(name: string, program: string, settings: object, output: number): Victim {
+  return childVictim(
+    name,
+    () =>
+      Bun.spawn([process.execPath, join(import.meta.dir, "replication", program)], {
+        stdin: new Blob([JSON.stringify(settings)]),
+        stdout: output,
+        stderr: output,
+      }),
+  );
 }
 
 function replicaVictim(
   index: number,
   file: string,
-  redis: { urlOf: (user: RedisUser) => string; password: (user: RedisUser) => string },
+  redis: { urlOf: (user: RedisUser) => string; edgePassword: string },
   apiPublicKey: string,
   output: number,
 ): Victim {
   mkdirSync(dirname(file), { recursive: true });
   const passwordFile = join(folder, `password-${index}`);
-  writeFileSync(passwordFile, redis.password("edge"), { mode: 0o600 });
+  writeFileSync(passwordFile, redis.edgePassword, { mode: 0o600 });
   const url = new URL(redis.urlOf("edge"));
   url.password = "";
   const program = join(import.meta.dir, "../../edge/main.ts");

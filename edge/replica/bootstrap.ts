@@ -4,19 +4,22 @@
  */
 import { messageOf } from "../../control/contract/errors.ts";
 import type { PublisherKey } from "../../control/contract/signing.ts";
+import { carryHistory, type EarlierHistory } from "./carry-history.ts";
 import { changesOf, compareGenerations, type Comparison, type EarlierRows } from "./compare-generations.ts";
 import { Generation } from "./generation.ts";
 import { judgeGeneration, type OwnerState } from "./judge-generation.ts";
 import { emptyStore, type PreparedStore, type PrepareOptions, storeFromSnapshot } from "./prepare-store.ts";
+import type { OwnerVoices } from "./owner-voices.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { FollowerTrouble } from "./follower.ts";
 
 export interface BootstrapOptions extends PrepareOptions {
   readonly apiPublicKey: PublisherKey | null;
+  readonly voices: OwnerVoices;
   /** What serves; null where nothing does. */
   readonly before: EarlierRows | null;
   /** Its rows cannot be trusted, so that digests which agree with its sums say nothing. */
-  readonly damaged: boolean;
+  readonly isDamaged: () => boolean;
   readonly useSnapshots: boolean;
   /** To be called by what was built, once it serves. */
   readonly onChanges: (changes: RowChange[], of: Generation) => void;
@@ -29,6 +32,8 @@ export interface Built {
   readonly generation: Generation;
   readonly from: string;
   readonly comparison: Comparison;
+  /** Earlier versions of rows that were taken along. */
+  readonly pastCarried: number;
   readonly changes: RowChange[];
 }
 
@@ -44,15 +49,17 @@ export async function buildGeneration(options: BootstrapOptions): Promise<Built>
   const attempt = new Attempt(options, prepared);
   try {
     const silent = await attempt.caughtUp();
+    prepared.store.history.begin();
     const comparison = await compareGenerations({
       before: before ?? prepared.store,
       ...{ after: prepared.store, silent, publishedMsMax: startedMs, wallMs: world.wallMs },
       rest: () => attempt.rest(0),
     });
+    const pastCarried = await attempt.carryPast();
     attempt.assertWhole();
     const changes = changesOf(comparison, prepared.store);
     attempt.serves = true;
-    return { generation: attempt.generation, from: prepared.from, comparison, changes };
+    return { generation: attempt.generation, from: prepared.from, comparison, pastCarried, changes };
   } catch (error) {
     await attempt.generation.stop();
     throw error;
@@ -69,13 +76,14 @@ class Attempt {
 
   constructor(options: BootstrapOptions, { store }: PreparedStore) {
     this.#options = options;
-    const { world, regions, apiPublicKey, log, onChanges, onTrouble } = options;
+    const { world, regions, apiPublicKey, log, voices, onChanges, onTrouble } = options;
     for (const [owner, { newestMs }] of this.#owners()) this.#newestMs.set(owner, newestMs);
     this.generation = new Generation({
-      ...{ store, world, regions, apiPublicKey, log },
+      ...{ store, world, regions, apiPublicKey, log, voices },
       onChanges: (changes, of) => this.serves ? onChanges(changes, of) : undefined,
       onTrouble: (trouble, of) => this.serves ? onTrouble(trouble, of) : this.#trouble(trouble),
     });
+    store.history.hold();
     this.generation.follower.start();
   }
 
@@ -98,6 +106,21 @@ class Attempt {
     }
   }
 
+  /** What a damaged file remembers is not to be trusted either. @returns how many versions */
+  async carryPast(): Promise<number> {
+    const { before, isDamaged, world: { nowMs, wallMs }, tuning: { history: limits }, log } = this.#options;
+    if (isDamaged() || limits.rowsMax === 0 || before?.pastPage === undefined) return 0;
+    const from = before as EarlierHistory;
+    const rest = () => this.rest(0);
+    const { versions, unreadable } = await carryHistory({
+      ...{ from, to: this.generation.store, limits, nowMs, wallMs, rest },
+    });
+    if (unreadable !== null) {
+      log.warn({ err: unreadable }, "not all of the history of the earlier generation could be taken along");
+    }
+    return versions;
+  }
+
   async rest(ms: number): Promise<void> {
     const { world, signal } = this.#options;
     await world.pause(ms, signal);
@@ -110,10 +133,10 @@ class Attempt {
   }
 
   #serving(): ReadonlyMap<string, OwnerState> {
-    const { damaged } = this.#options;
+    const isDamaged = this.#options.isDamaged();
     return new Map(
       [...this.#owners()].map(([owner, state]) => {
-        const digest = damaged ? "none" : state.digest;
+        const digest = isDamaged ? "none" : state.digest;
         return [owner, { ...state, digest, digestMs: this.#newestMs.get(owner) ?? 0 }];
       }),
     );

@@ -7,6 +7,7 @@ import type { StateEvent } from "../../control/contract/events.ts";
 import { TABLE_NAMES, type TableName } from "../../control/contract/rows.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import type { SqlDatabase } from "../runtime/sqlite-port.ts";
+import type { EarlierHistory } from "./carry-history.ts";
 import { DIFFERENCES_SHOWN_MAX, type RowDifference } from "./incidents.ts";
 import type { OwnerState } from "./judge-generation.ts";
 import type { ReplicaStore, ValidEvent } from "./replica-store.ts";
@@ -21,7 +22,7 @@ const LAST_KEY = "\u{10ffff}";
 export const CHANGES_TOLD_MAX = 10_000;
 
 /** A generation that serves, whichever schema it has. */
-export interface EarlierRows {
+export interface EarlierRows extends Partial<EarlierHistory> {
   page(table: TableName, after: string, rowsMax: number): (StoredRow & { checksum: number })[];
   owners(): Map<string, OwnerState>;
 }
@@ -76,6 +77,7 @@ async function compareTable(options: CompareOptions, table: TableName, result: C
     const there = await counterparts(options, table, rows, [cursor, last], result);
     const carried: ValidEvent[] = [];
     const gone: { key: string; owner: string }[] = [];
+    const turned: string[] = [];
     for (const row of rows) {
       const intact = rowChecksum(row) === row.checksum;
       const now = there.get(row.key);
@@ -86,12 +88,14 @@ async function compareTable(options: CompareOptions, table: TableName, result: C
       } else {
         if (now === undefined && row.deleted === 0) gone.push(row);
         const same = intact ? isSame(row, now) : now === undefined;
+        if (!same && now !== undefined) turned.push(row.key);
         if (!same && row.published_ms <= publishedMsMax) {
           note(result, table, row.key, intact ? versionText(row) : "damaged", versionText(now));
         }
       }
     }
     if (carried.length > 0) result.carried += after.carry(carried, wallMs());
+    if (turned.length > 0) after.noteTurned(table, turned, wallMs());
     if (gone.length > 0) after.markGone(table, gone, wallMs());
     if (isLast) return;
     cursor = last;

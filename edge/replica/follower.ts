@@ -9,6 +9,7 @@ import type { PublisherKey } from "../../control/contract/signing.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import { gatherMs } from "./gathering.ts";
 import { isCorruption } from "./open-store.ts";
+import type { OwnerVoices } from "./owner-voices.ts";
 import type { ReplicaWorld, StreamEntries, StreamSession } from "./ports.ts";
 import { readBatch } from "./read-batch.ts";
 import { nextReadCount, READ_COUNT_MIN } from "./read-count.ts";
@@ -32,6 +33,7 @@ export interface FollowerOptions {
   readonly regions: readonly string[];
   readonly log: Logger;
   readonly counts: ReplicaCounts;
+  readonly voices: OwnerVoices;
   readonly onChanges: (changes: RowChange[]) => void;
   /** Signs what owner `api` publishes. Null: signatures are not looked at. */
   readonly apiPublicKey: PublisherKey | null;
@@ -49,6 +51,8 @@ export class Follower {
   readonly #positions = new Map<string, string>();
   /** Beyond `#positions` where a stream is read again: digests up to here are of a state that we are past. */
   readonly #furthest: Map<string, string>;
+  /** Our positions at the last look for gaps. */
+  readonly #anchors = new Map<string, string>();
   readonly #verifier: EntryVerifier;
   /** Stream → when its newest entry was published that we have taken. */
   readonly #publishedMs = new Map<string, number>();
@@ -79,7 +83,10 @@ export class Follower {
   }
 
   #follow(stream: string, stored: Map<string, string>): void {
-    if (!this.#positions.has(stream)) this.#positions.set(stream, stored.get(stream) ?? START);
+    if (this.#positions.has(stream)) return;
+    const position = stored.get(stream) ?? START;
+    this.#positions.set(stream, position);
+    this.#anchors.set(stream, position);
   }
 
   start(): void {
@@ -214,7 +221,7 @@ export class Follower {
     const last = entries.at(-1);
     if (last === undefined) return;
     const scope = stream === GLOBAL_STREAM ? "global" : stream.slice(REGION_PREFIX.length);
-    const { world, counts, log } = this.#options;
+    const { world, counts, voices, log } = this.#options;
     const furthest = this.#furthest.get(stream) ?? START;
     const batch = readBatch({
       ...{ stream, scope, entries, counts, furthest },
@@ -225,6 +232,8 @@ export class Follower {
     const taken = this.#take(() => this.#options.store.take(batch, nowMs));
     this.#positions.set(stream, last.id);
     this.#furthest.set(stream, batch.furthest);
+    if ((this.#anchors.get(stream) ?? START) === START) this.#anchors.set(stream, last.id);
+    voices.hear(batch.words);
     for (const [rewound, position] of taken.rewound) {
       this.#positions.set(rewound, position);
       counts.rewinds++;
@@ -267,14 +276,17 @@ export class Follower {
   }
 
   /**
-   * A stream that no longer reaches back to our position, or that was emptied: what was lost with it only another
+   * A stream that no longer reaches back to where we were at the last look, or that was emptied: what was lost with it only another
    * generation can know. Until that one takes over, this one reads the stream again from its start: versions make the
    * repetition harmless.
    */
   async #checkGaps(session: StreamSession): Promise<void> {
     const { counts, log, store, world, onTrouble } = this.#options;
     for (const [stream, position] of this.#positions) {
-      if (!isGap(position, await session.info(stream))) continue;
+      if (!isGap(position, await session.info(stream), this.#anchors.get(stream))) {
+        this.#anchors.set(stream, position);
+        continue;
+      }
       this.#take(() => {
         store.restart(stream, world.wallMs());
         return NOTHING_TAKEN;
@@ -282,6 +294,7 @@ export class Follower {
       // A stream that does not exist (any more) is a gap once, not at each look.
       this.#positions.set(stream, START);
       this.#furthest.set(stream, START);
+      this.#anchors.set(stream, START);
       counts.gaps++;
       log.warn({ stream, position }, "gap in a state stream");
       onTrouble({ kind: "gap", stream, position });

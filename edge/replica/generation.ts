@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import type { PublisherKey } from "../../control/contract/signing.ts";
 import type { RowChange } from "../routes/route-table.ts";
 import { Follower, type FollowerTrouble } from "./follower.ts";
+import type { OwnerVoices } from "./owner-voices.ts";
 import type { ReplicaWorld } from "./ports.ts";
 import { ReplicaCounts } from "./replica-counts.ts";
 import type { ReplicaStore } from "./replica-store.ts";
@@ -14,6 +15,7 @@ export interface GenerationOptions {
   readonly regions: readonly string[];
   readonly apiPublicKey: PublisherKey | null;
   readonly log: Logger;
+  readonly voices: OwnerVoices;
   readonly onChanges: (changes: RowChange[], of: Generation) => void;
   readonly onTrouble: (trouble: FollowerTrouble, of: Generation) => void;
 }

@@ -3,6 +3,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { copyFileSync, existsSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { GLOBAL_STREAM } from "../../control/contract/events.ts";
+import { batchFields } from "../../control/contract/stream-entry.ts";
 import type { SnapshotManifest } from "../../control/contract/snapshots.ts";
 import { until } from "../edge.fixture.ts";
 import { ReplicaReader } from "../rows/replica-reader.ts";
@@ -59,6 +60,30 @@ describe("a replica", () => {
     expect(incidents[0]!.healed_ms).not.toBeNull();
     expect(again.takeOvers).toBe(1);
   }, 40_000);
+
+  test(
+    "misses an entry that was trimmed before it was read, and finds that out without a digest",
+    async () => {
+      const { admin, api, worker, replica } = await settled();
+      const entry = (name: string, row: Record<string, unknown> | null) =>
+        batchFields(api.stream, api.owner, [api.event("hostnames", name, row)], api.key);
+      // Nobody can read the first one: to others it is there and gone in the same moment.
+      await admin.multi()
+        .xadd(api.stream, "*", ...entry("b.test", null))
+        .xadd(api.stream, "*", ...entry("d.test", { hostname: "d.test", app_id: APP }))
+        .xtrim(api.stream, "MAXLEN", "=", 1)
+        .exec();
+      await until(() => replica.has("hostnames", "d.test"), WAIT_MS);
+      expect(replica.has("hostnames", "b.test")).toBe(true);
+      await until(() => replica.status().incidents_count === 1, WAIT_MS);
+      expect(replica.status().incidents[0]).toMatchObject({ kind: "gap", stream: GLOBAL_STREAM });
+      await api.publishAgain();
+      await worker.digest();
+      await healed(replica);
+      expect(names(replica)).toEqual(["a.test", "c.test", "d.test", "h1"]);
+    },
+    40_000,
+  );
 
   test("goes on serving while Redis is emptied, and keeps the rows of an owner that is silent", async () => {
     const { admin, api, replica, seen } = await settled();

@@ -43,6 +43,8 @@ export interface BootstrapReport {
   readonly differences: readonly RowDifference[];
   /** Rows of owners that said nothing meanwhile, taken from the generation before. */
   readonly carried: number;
+  /** Earlier versions of rows, from the history of the generation before. */
+  readonly past_carried: number;
 }
 
 export interface RowDifference {

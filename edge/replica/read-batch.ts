@@ -23,6 +23,8 @@ export interface ReadOptions extends StreamEntries {
 export interface ReadBatch extends StreamBatch {
   /** When the newest of it was published; null where nothing says so. */
   readonly publishedMs: number | null;
+  /** Owner → when the newest of what it says here was published. */
+  readonly words: ReadonlyMap<string, number>;
 }
 
 /** @param options with at least one entry */
@@ -54,6 +56,7 @@ class Reading {
   readonly #refused: QuarantinedEvent[] = [];
   readonly #unbelieved = new Map<string, string>();
   #publishedMs: number | null = null;
+  readonly #words = new Map<string, number>();
 
   constructor(options: ReadOptions) {
     this.#options = options;
@@ -61,14 +64,17 @@ class Reading {
 
   batch({ payload, owner }: StreamEntry): void {
     const { scope, counts } = this.#options;
+    let newestMs = -Infinity;
     for (const { json, judgement } of judgeBatch(payload, scope, owner)) {
       if (judgement.verdict === "apply") {
         this.#steps.push({ valid: judgement.valid });
-        this.#publishedMs = judgement.valid.event.published_ms;
+        const publishedMs = this.#publishedMs = judgement.valid.event.published_ms;
+        if (publishedMs > newestMs) newestMs = publishedMs;
         counts.unknownColumns += judgement.unknownColumns;
       } else if (judgement.verdict === "skip") counts.unknownTable(judgement.table);
       else this.refuse(judgement.reason, judgement.detail, json, owner);
     }
+    this.#word(owner, newestMs);
   }
 
   digest({ payload, owner }: StreamEntry): void {
@@ -92,6 +98,11 @@ class Reading {
     }
     this.#steps.push({ digest: digest.data, entryId: this.entryId });
     this.#publishedMs = digest.data.published_ms;
+    this.#word(owner, digest.data.published_ms);
+  }
+
+  #word(owner: string, publishedMs: number): void {
+    if (publishedMs > (this.#words.get(owner) ?? -Infinity)) this.#words.set(owner, publishedMs);
   }
 
   refuse(reason: QuarantineReason, detail: string, event: string, owner: string): void {
@@ -108,6 +119,7 @@ class Reading {
     const { stream, furthest } = this.#options;
     return {
       ...{ stream, position, steps: this.#steps, refused: this.#refused, publishedMs: this.#publishedMs },
+      words: this.#words,
       furthest: compareIds(position, furthest) > 0 ? position : furthest,
       unbelieved: [...this.#unbelieved].map(([owner, before]) => ({ owner, before })),
     };

@@ -20,9 +20,12 @@ export interface ReplicaStatus {
   readonly stale_ms: number | null;
   /** Since all that there was had been taken; null before that. */
   readonly behind_ms: number | null;
-  /** One of the two is past the configured bound. */
+  /** Since any owner knew no more than what is here; null where none publishes digests, or none was heard yet. */
+  readonly silent_ms: number | null;
+  /** One of the three is past its bound. */
   readonly stale: boolean;
   readonly stale_after_ms: number;
+  readonly silent_after_ms: number;
   /** From the owner's commit to being routed here, of the newest event. */
   readonly last_lag_ms: number | null;
   readonly events_applied: number;
@@ -70,7 +73,10 @@ export interface StatusSources {
   readonly nowMs: number;
   readonly wallMs: number;
   readonly startedMs: number;
+  /** Of all owners. */
+  readonly silentMs: number | null;
   readonly staleAfterMs: number;
+  readonly silentAfterMs: number;
   readonly incidents: { readonly count: number; readonly incidents: readonly Incident[] };
   readonly healing: HealerStatus | null;
   readonly bootstraps: number;
@@ -79,12 +85,16 @@ export interface StatusSources {
 }
 
 export function statusOf(sources: StatusSources): ReplicaStatus {
-  const { generation, nowMs, wallMs, startedMs, staleAfterMs, incidents, lastScrub } = sources;
+  const { generation, nowMs, wallMs, startedMs, staleAfterMs, silentAfterMs, incidents, lastScrub } = sources;
   const follower = generation?.follower, store = generation?.store;
   const counts = generation?.counts ?? new ReplicaCounts();
   const sinceMs = (atMs: number | null | undefined) =>
     typeof atMs === "number" ? Math.round(nowMs - atMs) : null;
   const stale_ms = sinceMs(follower?.lastAnswerMs), behind_ms = sinceMs(follower?.caughtUpMs);
+  const digests = store?.digests.all ?? new Map<string, DigestState>();
+  // Owners who give no digests have nothing to say while nothing changes.
+  const silent_ms = digests.size === 0 || sources.silentMs === null ? null : Math.round(sources.silentMs);
+  const unheardMs = Math.max(stale_ms ?? nowMs - startedMs, behind_ms ?? nowMs - startedMs);
   return {
     connected: follower?.connected ?? false,
     streams: Object.fromEntries(follower?.positions ?? []),
@@ -93,9 +103,10 @@ export function statusOf(sources: StatusSources): ReplicaStatus {
         [stream, publishedMs],
       ) => [stream, Math.max(0, wallMs - publishedMs)]),
     ),
-    ...{ stale_ms, behind_ms },
-    stale: Math.max(stale_ms ?? nowMs - startedMs, behind_ms ?? nowMs - startedMs) > staleAfterMs,
+    ...{ stale_ms, behind_ms, silent_ms },
+    stale: unheardMs > staleAfterMs || (silent_ms ?? 0) > silentAfterMs,
     stale_after_ms: staleAfterMs,
+    silent_after_ms: silentAfterMs,
     last_lag_ms: counts.lastLagMs,
     events_applied: counts.applied,
     events_old: counts.old,
@@ -109,7 +120,7 @@ export function statusOf(sources: StatusSources): ReplicaStatus {
     reconnects: counts.reconnects,
     tables: orElse({}, () => store?.counts()),
     quarantine: orElse([], () => store?.quarantined(QUARANTINE_SHOWN)),
-    digests: digestStatus(counts, store?.digests.all ?? new Map()),
+    digests: digestStatus(counts, digests),
     scrub: lastScrub === null
       ? null
       : { at_ms: lastScrub.atMs, took_ms: Math.round(lastScrub.tookMs), rows: lastScrub.rows },

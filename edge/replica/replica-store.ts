@@ -20,7 +20,14 @@ import type { OwnerState } from "./judge-generation.ts";
 import { OwnerSums, type TableSum } from "./owner-sums.ts";
 import { makeTables } from "./replica-schema.ts";
 import { rowChecksum, type StoredRow } from "./row-checksum.ts";
-import { type HistoryLimits, NO_HISTORY, PastRows, type RowAt, RowHistory } from "./row-history.ts";
+import {
+  type HistoryLimits,
+  NO_HISTORY,
+  PastRows,
+  type PastVersion,
+  type RowAt,
+  RowHistory,
+} from "./row-history.ts";
 import { StoredRows } from "./stored-rows.ts";
 import { compareIds, START } from "./stream-gap.ts";
 
@@ -105,7 +112,7 @@ export class ReplicaStore extends StoredRows {
   readonly #begin: SqlStatement;
   readonly #commit: SqlStatement;
   readonly #rollback: SqlStatement;
-  readonly #history: RowHistory;
+  readonly history: RowHistory;
   #past: PastRows | null = null;
   readonly sums: OwnerSums;
   readonly digests: DigestStates;
@@ -131,7 +138,7 @@ export class ReplicaStore extends StoredRows {
     this.#begin = database.prepare("BEGIN IMMEDIATE");
     this.#commit = database.prepare("COMMIT");
     this.#rollback = database.prepare("ROLLBACK");
-    this.#history = new RowHistory(database, history);
+    this.history = new RowHistory(database, history);
     this.sums = new OwnerSums(database);
     this.digests = new DigestStates(database);
   }
@@ -170,7 +177,29 @@ export class ReplicaStore extends StoredRows {
 
   /** Rows of another generation. @returns how many were newer than what is here */
   carry(rows: readonly ValidEvent[], nowMs: number): number {
-    return this.#inTransaction(() => rows.filter((row) => this.#put(row, nowMs)).length, nowMs);
+    return this.#inTransaction(() => rows.filter((row) => this.#put(row, nowMs, "carried")).length, nowMs);
+  }
+
+  /** Rows that another generation has as another version: from now on they are what this one has. */
+  noteTurned(table: TableName, keys: readonly string[], nowMs: number): void {
+    if (this.history.limits.rowsMax === 0) return;
+    this.#inTransaction(() => {
+      for (const key of keys) {
+        const [found] = this.#database.prepare(`SELECT epoch, seq, row FROM ${table} WHERE key = ?`).all(key);
+        if (found === undefined) continue;
+        const version = { epoch: Number(found.epoch), seq: Number(found.seq) };
+        const row = found.row === null ? null : JSON.parse(String(found.row)) as Record<string, unknown>;
+        this.history.record(table, { key, version, row }, nowMs);
+      }
+    }, nowMs);
+  }
+
+  /** Of a generation that serves. @see RowHistory.page */
+  pastPage(beforeId: number, rowsMax: number): PastVersion[] {
+    return this.history.page(beforeId, rowsMax);
+  }
+  prependPast(versions: readonly PastVersion[], nowMs: number): void {
+    this.#inTransaction(() => this.history.prepend(versions), nowMs);
   }
 
   /** Rows that another generation has live and this one knows nothing of: readers are to find that they are gone. */
@@ -181,6 +210,7 @@ export class ReplicaStore extends StoredRows {
         const gone = { key, owner, epoch: GONE_EPOCH, seq: 0, deleted: 1, published_ms: nowMs, row: null };
         this.#write(table, gone);
         this.#buried(table, 1);
+        this.history.record(table, { key, version: { epoch: GONE_EPOCH, seq: 0 }, row: null }, nowMs);
       }
     }, nowMs);
   }
@@ -258,7 +288,7 @@ export class ReplicaStore extends StoredRows {
     try {
       result = change();
       this.sums.write();
-      this.#history.trim(nowMs);
+      this.history.trim(nowMs);
       this.#commit.run();
     } catch (error) {
       try {
@@ -276,7 +306,7 @@ export class ReplicaStore extends StoredRows {
   }
 
   /** @returns whether it is newer than what is here */
-  #put(valid: ValidEvent, nowMs: number): boolean {
+  #put(valid: ValidEvent, nowMs: number, how: "published" | "carried" = "published"): boolean {
     const { table, event } = valid;
     const { key, owner, version } = event;
     if (version.epoch < this.digests.floorOf(owner)) return false;
@@ -300,7 +330,8 @@ export class ReplicaStore extends StoredRows {
     });
     if (!event.deleted) this.#toggle(table, key, owner, rowSum(table, key, version), 1);
     this.sums.published(owner, table, event.published_ms);
-    this.#history.record(table, event, nowMs);
+    // What is carried is as it was, unless something else was taken for it meanwhile.
+    if (how === "published" || this.history.knows(table, key)) this.history.record(table, event, nowMs);
     this.#changed.push(valid);
     return true;
   }
@@ -376,7 +407,7 @@ export class ReplicaStore extends StoredRows {
         schema: 1,
         ...{ owner, table, key, version, deleted: true, row: null, published_ms: nowMs },
       };
-      this.#history.record(table, event, nowMs);
+      this.history.record(table, event, nowMs);
       this.#changed.push({ table, event });
     }
   }

@@ -69,7 +69,7 @@ export class Cleanups {
       log: pino({ level: process.env.REPLICA_TEST_LOG ?? "silent" }),
       onChanges: (changes) => void seen.push(...changes),
       onTakeOver: () => void takeOvers++,
-      tuning: IMPATIENT,
+      tuning: { ...IMPATIENT, ...options.tuning },
     });
     let stopped: Promise<void> | null = null;
     const stop = () => stopped ??= replica.stop();
@@ -92,6 +92,7 @@ export interface FollowOptions {
   readonly apiPublicKey?: PublisherKey;
   readonly snapshots?: SnapshotSources;
   readonly files?: FileSystem;
+  readonly tuning?: Partial<ReplicaTuning>;
 }
 
 export const IMPATIENT: Partial<ReplicaTuning> = {

@@ -18,6 +18,7 @@ import { Healer } from "./healer.ts";
 import type { BootstrapReport, Incident, IncidentKind } from "./incidents.ts";
 import { IncidentLog } from "./incident-log.ts";
 import { openStore } from "./open-store.ts";
+import { OwnerVoices } from "./owner-voices.ts";
 import type { ReplicaWorld } from "./ports.ts";
 import { storeFromSnapshot } from "./prepare-store.ts";
 import { type ReplicaStatus, statusOf } from "./replica-status.ts";
@@ -47,6 +48,7 @@ export class Replica {
   readonly #tuning: ReplicaTuning;
   readonly #healer: Healer;
   readonly #incidents: IncidentLog;
+  readonly #voices: OwnerVoices;
   readonly #stop = new AbortController();
   /** Null until the first one of this schema is built. */
   #generation: Generation | null = null;
@@ -67,6 +69,7 @@ export class Replica {
     this.#tuning = { ...REPLICA_TUNING, ...options.tuning };
     const { world, log } = options;
     this.#startedMs = world.nowMs();
+    this.#voices = new OwnerVoices(world);
     this.#healer = new Healer({
       ...{ world, log, tuning: this.#tuning, signal: this.#stop.signal },
       heal: (why, useSnapshots) => this.#heal(why, useSnapshots),
@@ -131,7 +134,9 @@ export class Replica {
       nowMs: this.#options.world.nowMs(),
       wallMs: this.#options.world.wallMs(),
       startedMs: this.#startedMs,
+      silentMs: this.#voices.silentMs,
       staleAfterMs: this.#tuning.staleAfterMs,
+      silentAfterMs: this.#tuning.silentAfterMs,
       incidents: this.#incidents.all,
       healing: this.#healer.status,
       bootstraps: this.#bootstraps,
@@ -185,6 +190,7 @@ export class Replica {
         differed: rows,
         differences: [],
         carried: 0,
+        past_carried: 0,
       });
       this.#incidents.healed(world.wallMs(), store);
       onTakeOver?.();
@@ -202,8 +208,10 @@ export class Replica {
 
   #generationOf(store: Generation["store"]): Generation {
     const { world, regions, apiPublicKey, log } = this.#options;
+    const digests = [...store.digests.all];
+    this.#voices.hear(new Map(digests.map(([owner, { publishedMs }]) => [owner, publishedMs])));
     return new Generation({
-      ...{ store, world, regions, apiPublicKey, log },
+      ...{ store, world, regions, apiPublicKey, log, voices: this.#voices },
       onChanges: (changes, of) => this.#changed(changes, of),
       onTrouble: (trouble, of) => this.#trouble(trouble, of),
     });
@@ -286,8 +294,8 @@ export class Replica {
       (this.#earlier === null ? null : rowsOfAnySchema(this.#earlier));
     try {
       const built = await buildGeneration({
-        ...{ world, regions, apiPublicKey, log, useSnapshots, before, damaged: this.#damaged },
-        ...{ tuning: this.#tuning, signal: this.#stop.signal },
+        ...{ world, regions, apiPublicKey, log, useSnapshots, before, isDamaged: () => this.#damaged },
+        ...{ tuning: this.#tuning, signal: this.#stop.signal, voices: this.#voices },
         onChanges: (changes, of) => this.#changed(changes, of),
         onTrouble: (trouble, of) => this.#trouble(trouble, of),
         onWait: (owner) => this.#healer.waitsFor = owner,
@@ -301,7 +309,7 @@ export class Replica {
   async #takeOver(
     why: string,
     startedMs: number,
-    { generation, from, comparison, changes }: Built,
+    { generation, from, comparison, pastCarried, changes }: Built,
   ): Promise<void> {
     const { world, onChanges, onTakeOver, log } = this.#options;
     let earlierPath: string | null;
@@ -318,7 +326,10 @@ export class Replica {
     if (before !== null) generation.counts.continueFrom(before.counts);
     const { differed, differences, carried, unreadable } = comparison;
     const rows = [...generation.store.owners().values()].reduce((sum, owner) => sum + owner.rows, 0);
-    this.#bootstrapped({ why, started_ms: startedMs, from, rows, differed, differences, carried });
+    this.#bootstrapped({
+      ...{ why, started_ms: startedMs, from, rows, differed, differences, carried },
+      past_carried: pastCarried,
+    });
     if (unreadable !== null) {
       log.warn({ err: unreadable }, "not all of the earlier generation could be compared");
     }

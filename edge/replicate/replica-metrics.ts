@@ -3,10 +3,15 @@ import { queryOutcomes } from "../query/query-outcomes.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import { Exposition, labelled } from "./exposition.ts";
 
-export function replicaMetrics({ connected, stale_ms, quarantined, gaps, details }: RowSourceStatus): string {
+export function replicaMetrics(status: RowSourceStatus): string {
+  const { connected, stale_ms, quarantined, gaps, details } = status;
   const figures = new Exposition();
   figures.one("godwit_replica_connected", "gauge", "1 while Redis answers.", connected ? 1 : 0);
   figures.one("godwit_replica_stale_ms", "gauge", "Since Redis last answered.", stale_ms);
+  const silentMs = status.replica?.silent_ms ?? null;
+  figures.one("godwit_replica_silent_ms", "gauge", "Since the newest that any owner of rows said.", silentMs);
+  const isStale = status.stale === true ? 1 : 0;
+  figures.one("godwit_replica_stale", "gauge", "1 while what is here is older than configured.", isStale);
   figures.one("godwit_replica_quarantined", "gauge", "Events refused since the start.", quarantined);
   figures.one("godwit_replica_gaps", "gauge", "Times that a stream was read again from its start.", gaps);
   const tables = countsOf(details.tables, (table) => table.rows);

@@ -19,7 +19,7 @@ export function replicaPage(method: string, path: string, sources: AdminSources)
     case "/healthz":
       // 200 in any case: it is alive, and to start it anew brings no Redis back.
       return json(200, {
-        status: !status.connected ? "disconnected" : sources.caughtUp() ? "ok" : "catching_up",
+        status: wordOf(status, sources.caughtUp()),
         stale_ms: status.stale_ms,
       });
     case "/replica":
@@ -29,4 +29,10 @@ export function replicaPage(method: string, path: string, sources: AdminSources)
     default:
       return json(404, { error: "there are /replica, /healthz and /metrics" });
   }
+}
+
+function wordOf({ connected, stale }: RowSourceStatus, isCaughtUp: boolean): string {
+  if (!connected) return "disconnected";
+  if (!isCaughtUp) return "catching_up";
+  return stale === true ? "degraded" : "ok";
 }

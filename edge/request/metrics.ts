@@ -20,6 +20,7 @@ export interface ReplicaSample {
   readonly stale: boolean;
   readonly lagMs: number;
   readonly behindMs: number;
+  readonly silentMs: number;
   readonly incidents: number;
   readonly bootstraps: number;
   readonly digestsDiffering: number;
@@ -187,6 +188,11 @@ export class Metrics {
       "godwit_replica_behind_ms",
       "Since the replica had taken all that there was.",
       () => sources.replica().behindMs,
+    );
+    gauge(
+      "godwit_replica_silent_ms",
+      "Since the newest that any owner of rows said.",
+      () => sources.replica().silentMs,
     );
     gauge(
       "godwit_replica_incidents",

@@ -55,6 +55,8 @@ export interface ReplicaFigures {
   readonly digests_differing: number;
   /** Since it had taken all that there was. */
   readonly behind_ms: number | null;
+  /** Since any owner knew no more than what is here; null where none gives digests. */
+  readonly silent_ms: number | null;
   /** From the owner's commit to being here, of the newest row. */
   readonly lag_ms: number | null;
   readonly stale_after_ms: number;

@@ -10,7 +10,7 @@ import { QueryService, type QueryServiceOptions } from "../query/query-service.t
 import { snapshotFolderOf } from "../snapshot/folder.ts";
 import { SnapshotService } from "../snapshot/service.ts";
 import { HttpSnapshotSources } from "../snapshot/sources.ts";
-import type { ReplicaTuning } from "../replica/tuning.ts";
+import { type ReplicaTuning, SILENT_AFTER_MS_MIN } from "../replica/tuning.ts";
 import type { RowSourceStatus } from "../rows/row-source.ts";
 import type { OpenDatabase } from "../runtime/sqlite-port.ts";
 import { forkQueryServer, forkSnapshotBuilder } from "./child-process.ts";
@@ -53,7 +53,10 @@ export function openReplica(
 function tuningOf(rows: ReplicatorSettings["rows"]): Partial<ReplicaTuning> {
   const { stale_after_s, tombstones_kept_s, history } = rows;
   return {
-    ...(stale_after_s === undefined ? {} : { staleAfterMs: stale_after_s * 1_000 }),
+    ...(stale_after_s === undefined ? {} : {
+      staleAfterMs: stale_after_s * 1_000,
+      silentAfterMs: Math.max(stale_after_s * 1_000, SILENT_AFTER_MS_MIN),
+    }),
     ...(tombstones_kept_s === undefined ? {} : { tombstonesKeptMs: tombstones_kept_s * 1_000 }),
     ...(history === undefined
       ? {}
@@ -90,8 +93,8 @@ export function statusOf(
 ): RowSourceStatus {
   const status = replica.status();
   const quarantined = Object.values(status.events_quarantined).reduce((sum, count) => sum + count, 0);
-  const { connected, stale_ms, stale, gaps, incidents_count, bootstraps, behind_ms, last_lag_ms, digests } =
-    status;
+  const { connected, stale_ms, stale, gaps, incidents_count, bootstraps, last_lag_ms, digests } = status;
+  const { behind_ms, silent_ms } = status;
   return {
     from: "redis",
     ...{
@@ -103,7 +106,7 @@ export function statusOf(
       details: { ...status, snapshots: snapshots?.status() ?? null, queries: queries?.status() ?? null },
     },
     replica: {
-      ...{ incidents: incidents_count, bootstraps, behind_ms, lag_ms: last_lag_ms },
+      ...{ incidents: incidents_count, bootstraps, behind_ms, silent_ms, lag_ms: last_lag_ms },
       digests_differing: digests.differing,
       stale_after_ms: status.stale_after_ms,
     },

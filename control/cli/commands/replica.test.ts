@@ -193,4 +193,7 @@ test("renderStatus() says that a replica is stale or away", () => {
   expect(renderStatus({ connected: false, stale_ms: null, last_error: "refused" })).toStartWith(
     "replica     disconnected\nRedis       answered never; last: refused",
   );
+  const silent = renderStatus({ connected: true, stale: true, stale_ms: 0, behind_ms: 0, silent_ms: 75_000 });
+  expect(silent).toContain("replica     stale\n");
+  expect(silent).toContain("\nowners      heard 75.0 s ago\n");
 });

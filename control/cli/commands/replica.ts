@@ -138,6 +138,7 @@ const Page = z.object({
   stale: z.boolean(),
   stale_ms: z.number().nullable(),
   behind_ms: z.number().nullable(),
+  silent_ms: z.number().nullable(),
   last_error: z.string().nullable(),
   tables: z.record(z.string(), z.object({ rows: z.number(), tombstones: z.number() })),
   streams: z.record(z.string(), z.string()),
@@ -160,6 +161,8 @@ export function renderStatus(page: unknown): string {
       rest.last_error ? `; last: ${plainText(rest.last_error)}` : ""
     }`,
     `caught up   ${seconds(rest.behind_ms)}`,
+    // One of an earlier version does not say, nor one whose owners give no digests.
+    ...(rest.silent_ms == null ? [] : [`owners      heard ${seconds(rest.silent_ms)}`]),
     `digests     ${digests?.owners ?? 0} owners, ${digests?.differing ?? 0} differ`,
     `incidents   ${rest.incidents_count ?? 0}`,
     `quarantine  ${rest.quarantined ?? 0} events refused`,
