@@ -60,12 +60,9 @@ export class OwnerVoices {
       const voice = known ?? this.#newVoice(nowMs);
       if (publishedMs > voice.publishedMs) voice.back = null;
       else if (!wasSetBack(voice, { publishedMs, heardMs: nowMs })) continue;
-      else {Object.assign(voice, {
-          soonestMs: aheadMs,
-          soonestBeforeMs: aheadMs,
-          windowMs: nowMs,
-          back: null,
-        });}
+      else {
+        Object.assign(voice, { soonestMs: aheadMs, soonestBeforeMs: aheadMs, windowMs: nowMs, back: null });
+      }
       if (nowMs - voice.windowMs >= SOONEST_WINDOW_MS) {
         voice.soonestBeforeMs = voice.soonestMs;
         voice.soonestMs = aheadMs;
