@@ -17,7 +17,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { assert } from "../../../contract/errors.ts";
+import { assert, GodwitError } from "../../../contract/errors.ts";
 
 export interface Enclosure {
   /** The root of the enclosed process, which can write nothing there. */
@@ -40,8 +40,18 @@ const MODE = 0o755;
 /** QEMU tries on it whether files can be locked, and where it is missing locks none, its layer included. */
 const ALWAYS = ["null"];
 
-/** The command that becomes `program` with these arguments, in an enclosure that is made here. One process from start to end. */
+/** The command that becomes `program` with these arguments, in an enclosure that is made here. One process from start to end. @throws GodwitError `vmm.command_missing` */
 export function enclosed(enclosure: Enclosure, args: readonly string[]): string[] {
+  if (Bun.which("perl") === null) {
+    throw new GodwitError(
+      "vmm.command_missing",
+      `Cannot enclose ${enclosure.program}: perl is not installed`,
+      {
+        fault: "us",
+        hint: "`godwit doctor` lists the packages that are needed",
+      },
+    );
+  }
   const program = realpathSync(Bun.which(enclosure.program) ?? enclosure.program);
   makeSkeleton(enclosure, program);
   const { folder, uid, devices } = enclosure;
