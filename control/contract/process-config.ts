@@ -85,6 +85,8 @@ export const WorkerConfig = z.object({
     /** IPv6 /48 of this host; a network of an organisation gets a /64 in it. */
     range6: z.string(),
     nameservers: z.array(z.string()).max(3),
+    /** What each machine may send, and what may be sent to it, in bytes a second. @default 125000000, 1 Gbit/s */
+    machine_bytes_per_s: z.number().int().min(12_500).max(12_500_000_000).optional(),
   }),
   vmm: z.enum(["auto", "qemu", "runc", "firecracker"]),
   /** Made by deploy/images. */

@@ -20,6 +20,7 @@ import { openImageStore } from "./images/image-store.ts";
 import { Logs } from "./logs.ts";
 import { Metrics } from "./metrics.ts";
 import { Network } from "./network/network.ts";
+import { machineBytesPerS } from "./network/rate.ts";
 import { publishHost } from "./offers.ts";
 import { create } from "./operations/create.ts";
 import { destroy } from "./operations/destroy.ts";
@@ -172,7 +173,11 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
       },
       random: Math.random,
     });
-    const network = new Network({ prefix: config.prefix, ...config.network });
+    const network = new Network({
+      prefix: config.prefix,
+      ...config.network,
+      bytesPerS: machineBytesPerS(config),
+    });
     return { config, store, driver, probe, network, images, watchers, logs, metrics, log };
   }
 

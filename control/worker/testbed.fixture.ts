@@ -19,6 +19,7 @@ import { WorkerConfig } from "../contract/process-config.ts";
 import { writeImage } from "./images/oci-layout.fixture.ts";
 import { remainsOf } from "./host.ts";
 import { Network } from "./network/network.ts";
+import { machineBytesPerS } from "./network/rate.ts";
 import type { VmmDriver } from "./vmm/driver.ts";
 import { readLiveRecord } from "./vmm/process-record.ts";
 import { QemuDriver } from "./vmm/qemu/qemu-driver.ts";
@@ -305,7 +306,11 @@ export class TestWorker {
   }
 
   #network(): Network {
-    return new Network({ prefix: this.config.prefix, ...this.config.network });
+    return new Network({
+      prefix: this.config.prefix,
+      ...this.config.network,
+      bytesPerS: machineBytesPerS(this.config),
+    });
   }
 }
 

@@ -7,6 +7,7 @@ import { RUN_CONFIG_SCHEMA, type RunConfig } from "../contract/run-config.ts";
 import { type Host, layerFile, remainsOf } from "./host.ts";
 import type { FoundImage } from "./images/image-store.ts";
 import type { LinkRequest, MachineLink } from "./network/network.ts";
+import { machineBytesPerS } from "./network/rate.ts";
 import { linkOf, orgNetworkOf } from "./store/links.ts";
 import type { Machine } from "./store/machines.ts";
 import type { VmSpec } from "./vmm/driver.ts";
@@ -17,7 +18,7 @@ export const NOFILE = 65_536;
 export const STOP_SIGNAL_DEFAULT = "SIGINT";
 
 /** Of the machine's own layer: the reference, section 2.4. */
-const LAYER_RATES = { diskIops: 2_000, diskBytesPerS: 8 * 1_048_576, networkBytesPerS: null } as const;
+const LAYER_RATES = { diskIops: 2_000, diskBytesPerS: 8 * 1_048_576 } as const;
 
 /** @throws GodwitError `image.missing` where the machine's image is no longer on this host. */
 export function imageOf(host: Pick<Host, "images">, machine: Machine): FoundImage {
@@ -63,7 +64,7 @@ export function vmSpecOf(
       nowMs: host.store.now(),
       nofile: mode === "vm" ? NOFILE : Math.min(NOFILE, hostNofile()),
     }),
-    rates: LAYER_RATES,
+    rates: { ...LAYER_RATES, networkBytesPerS: machineBytesPerS(host.config) },
     attempt,
   };
 }

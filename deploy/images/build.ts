@@ -2,7 +2,7 @@
  * Builds what every VM and container of Godwit starts from: kernel, initramfs, init drive. `folder` holds one folder a
  * hash of the inputs, complete or not there at all, so that a guest in use is never written to.
  */
-import { link, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { chmod, link, mkdir, mkdtemp, readdir, rename, rm, stat, utimes } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { withFileLock } from "./file-lock.ts";
 import { fillInitFolder, makeInitDrive } from "./init-drive.ts";
@@ -32,6 +32,8 @@ export interface GuestFiles {
   readonly hash: string;
 }
 
+const SHARED_MODE = 0o644;
+
 export interface BuildOptions {
   readonly folder: string;
   /** Told of each step with its duration. */
@@ -55,6 +57,9 @@ export async function buildGuest({ folder, onStep = () => {} }: BuildOptions): P
     const work = await mkdtemp(join(folder, "work-"));
     try {
       await fill(work, kernel, busybox, timed);
+      // VMMs read them as users of their own, whom the umask of this build may keep out. The folder keeps others out.
+      const { kernelFile, vmlinuxFile, initramfsFile } = guestFiles(work, ".");
+      for (const file of [kernelFile, vmlinuxFile, initramfsFile]) await chmod(file, SHARED_MODE);
       await rename(work, join(folder, hash));
     } finally {
       await rm(work, { recursive: true, force: true });

@@ -22,6 +22,7 @@ export const PACKAGES: readonly Package[] = [
   { name: "e2fsprogs", proof: "mkfs.ext4", why: "makes each machine's writable drive" },
   { name: "iproute2", proof: "ip", why: "links and addresses of machines" },
   { name: "nftables", proof: "nft", why: "isolation of machines, NAT for their egress" },
+  { name: "perl-base", proof: "perl", why: "takes QEMU's rights and its view of the host away" },
   { name: "util-linux", proof: "unshare", why: "mounts, loop devices, namespaces" },
   { name: "ca-certificates", proof: "update-ca-certificates", why: "TLS to image registries" },
   { name: "busybox-static", proof: "busybox", why: "the program inside of test images", onlyForCheck: true },

@@ -1,5 +1,5 @@
 /**
- * How this folder reaches the kernel: ip(8), nft(8) and /proc/sys, on the host or in a named network namespace.
+ * How this folder reaches the kernel: ip(8), tc(8), nft(8) and /proc/sys, on the host or in a named network namespace.
  * Arguments go as arrays and rules through stdin; there is no shell in between.
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -41,9 +41,18 @@ export class Kernel {
   }
 
   /** Runs the lines as one batch, all of them, and answers which failed. */
-  async ipBatch(lines: readonly string[]): Promise<IpFailure[]> {
+  ipBatch(lines: readonly string[]): Promise<IpFailure[]> {
+    return this.#batch("ip", lines);
+  }
+
+  /** As `ipBatch`, of tc(8). */
+  tcBatch(lines: readonly string[]): Promise<IpFailure[]> {
+    return this.#batch("tc", lines);
+  }
+
+  async #batch(program: "ip" | "tc", lines: readonly string[]): Promise<IpFailure[]> {
     if (lines.length === 0) return [];
-    const argv = ["ip", "-force", "-batch", "-"];
+    const argv = [program, "-force", "-batch", "-"];
     const { status, complaint } = await this.#run(argv, `${lines.join("\n")}\n`);
     const failures = parseIpFailures(complaint);
     if (status !== 0 && failures.length === 0) throw new CommandError(argv, complaint);

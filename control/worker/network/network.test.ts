@@ -13,6 +13,7 @@ const options: NetworkOptions = {
   range4: "172.20.16.0/20",
   range6: "fd12:3456:789a::/48",
   nameservers: ["198.51.100.1"],
+  bytesPerS: 125_000_000,
   netns: lab.host,
 };
 const network = new Network(options);

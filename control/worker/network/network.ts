@@ -11,6 +11,7 @@ import { createLink, LINES_OF_SETUP, removeLink, saysMissing, setUpLink } from "
 import { CommandError, Kernel } from "./kernel.ts";
 import { Batch, BATCH_MAX, Lane } from "./lane.ts";
 import { indexOf, linkName, linkOf, type LinkRequest, type MachineLink } from "./link.ts";
+import { shapeLink } from "./rate.ts";
 import { hasForceForwarding, readForwarding } from "./read-forwarding.ts";
 import { MEMORY_SETS, type MemorySet, ruleset } from "./ruleset.ts";
 
@@ -25,6 +26,8 @@ export interface NetworkOptions {
   readonly range6: string;
   /** What machines ask for names; addresses outside the host. */
   readonly nameservers: readonly string[];
+  /** How fast each machine's link is, each way. */
+  readonly bytesPerS: number;
   /** Name of the network namespace that stands for the host (ip-netns(8)); tests. */
   readonly netns?: string;
 }
@@ -208,11 +211,16 @@ export class Network {
   async #setUp(plans: readonly Plan[]): Promise<Errors> {
     const errors: Errors = plans.map(() => null);
     const lines = plans.flatMap(({ link, request }) => setUpLink(link, request.machineId));
-    for (const { line, complaint } of await this.#kernel.ipBatch(lines)) {
+    const shapes = plans.map(({ link }) => shapeLink(link.name, this.#options.bytesPerS));
+    const [setUp, shaped] = await Promise.all([this.#kernel.ipBatch(lines), this.#kernel.tcBatch(shapes)]);
+    for (const { line, complaint } of setUp) {
       errors[Math.floor((line - 1) / LINES_OF_SETUP)] ??= new CommandError(
         ["ip", lines[line - 1]!],
         complaint,
       );
+    }
+    for (const { line, complaint } of shaped) {
+      errors[line - 1] ??= new CommandError(["tc", shapes[line - 1]!], complaint);
     }
     const canForce = await this.#knowsForceForwarding();
     const settings = plans.map(({ link }) => linkSettings(link.name, canForce));
@@ -273,7 +281,7 @@ export class Network {
  * come before anything that deletes the table, which holds the memory of what there is to put back.
  */
 export async function removeNetwork(prefix: string): Promise<void> {
-  await new Network({ prefix, range4: "", range6: "", nameservers: [] }).removeAll();
+  await new Network({ prefix, range4: "", range6: "", nameservers: [], bytesPerS: 0 }).removeAll();
 }
 
 function union(memories: readonly Memory[]): Memory {

@@ -21,6 +21,7 @@ test("network: on a kernel without force_forwarding machines have IPv6, and the 
     range4: "172.20.16.0/20",
     range6: "fd12:3456:789a::/48",
     nameservers: [],
+    bytesPerS: 125_000_000,
     netns: lab.host,
   };
   const network = new Network(options, new OldKernel(lab.host));

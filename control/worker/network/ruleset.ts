@@ -10,12 +10,15 @@
  */
 import { parseRange4 } from "./link.ts";
 import { GodwitError } from "../../contract/errors.ts";
+import { tooFast } from "./rate.ts";
 
 export interface RulesetOptions {
   readonly prefix: string;
   readonly range4: string;
   readonly range6: string;
   readonly nameservers: readonly string[];
+  /** What each link may send. */
+  readonly bytesPerS: number;
 }
 
 /** Beside the machine's own network: where clouds keep the host's credentials. */
@@ -39,6 +42,8 @@ table inet ${prefix} {
   map network_of { type ifname : mark; }
   set members { type mark . ifname; }
 ${MEMORY_SETS.map((name) => `  set ${name} { type ifname; }\n`).join("")}
+  set sending { type ifname; size 65535; flags dynamic, timeout; timeout 1m; }
+  counter too_fast {}
   counter spoofed {}
   counter foreign {}
   counter to_host {}
@@ -48,6 +53,7 @@ ${MEMORY_SETS.map((name) => `  set ${name} { type ifname; }\n`).join("")}
     iifname ${link} goto from_link
   }
   chain from_link {
+    ${tooFast(options.bytesPerS)} counter name too_fast drop
     iifname . ip saddr @sources4 accept
     iifname . ip6 saddr @sources6 accept
     ip6 saddr { ::, fe80::/10 } icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } ip6 hoplimit 255 accept

@@ -50,7 +50,7 @@ export interface DeviceRates {
   /** Of the writable layer: operations and bytes, reads and writes together. */
   readonly diskIops: number | null;
   readonly diskBytesPerS: number | null;
-  /** Each way. QEMU leaves it to the link (tc on the tap), which is the network's. */
+  /** Each way. The network holds each link to it (network/rate.ts); Firecracker's device does too. */
   readonly networkBytesPerS: number | null;
 }
 

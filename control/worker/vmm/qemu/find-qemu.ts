@@ -3,11 +3,10 @@
  * the sure one, for a crash between the spawn and the record. Either way the process's own arguments must name the
  * machine and its folder, so that no stranger is ever adopted or killed.
  */
-import { consoleFile } from "../console-file.ts";
 import type { VmSpec } from "../driver.ts";
 import { allPids, argumentsOf, identify, type ProcessIdentity } from "../host-process.ts";
 import { type ProcessRecord, readLiveRecord } from "../process-record.ts";
-import { nameOf } from "./qemu-arguments.ts";
+import { consoleArgument, nameOf } from "./qemu-arguments.ts";
 
 type Named = Pick<VmSpec, "machineId" | "prefix" | "folder">;
 
@@ -40,9 +39,7 @@ export function machineIdsUnder(prefix: string): string[] {
 function isQemuOf(spec: Named, pid: number): boolean {
   const argv = argumentsOf(pid);
   if (valueOf(argv, "-name") !== nameOf(spec)) return false;
-  return argv.some((argument) =>
-    argument.includes(`path=${consoleFile(spec.folder).replaceAll(",", ",,")},`)
-  );
+  return argv.includes(consoleArgument(spec.folder));
 }
 
 function valueOf(argv: string[], option: string): string {

@@ -1,6 +1,6 @@
 /** Gives saved memory to a QEMU that waits for it, verified piece by piece before QEMU sees it. */
 import { once } from "node:events";
-import { rmSync } from "node:fs";
+import { chmodSync, rmSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import type { Qmp } from "../qmp.ts";
 import type { SealedFile } from "../sealed-file.ts";
@@ -8,11 +8,12 @@ import { migrated, takeMemory } from "./migration.ts";
 import { MEMORY_SOCKET, type QemuPaths } from "./qemu-paths.ts";
 
 const STALL_MS_MAX = 30_000;
+const MODE_TO_LISTEN = 0o1777;
 
 /** Resolves when QEMU has all of it and its guest is paused where it was. A QEMU that gets less than all ends itself. */
 export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile): Promise<void> {
   rmSync(paths.memory, { force: true });
-  await takeMemory(qmp, `unix:${MEMORY_SOCKET}`);
+  await listening(qmp, paths);
   const socket = connect({ path: paths.memory });
   try {
     await once(socket, "connect");
@@ -34,6 +35,17 @@ export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile)
   } finally {
     socket.destroy();
     rmSync(paths.memory, { force: true });
+  }
+}
+
+/** QEMU may make its socket now, before it has seen a byte that came from a guest, and nothing afterwards. */
+async function listening(qmp: Qmp, { root }: QemuPaths): Promise<void> {
+  const { mode } = statSync(root);
+  chmodSync(root, MODE_TO_LISTEN);
+  try {
+    await takeMemory(qmp, `unix:${MEMORY_SOCKET}`);
+  } finally {
+    chmodSync(root, mode & 0o7777);
   }
 }
 

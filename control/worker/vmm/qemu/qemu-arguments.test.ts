@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { kernelCommandLine, machineTypeOf, qemuArguments } from "./qemu-arguments.ts";
+import { consoleArgument, kernelCommandLine, machineTypeOf, qemuArguments } from "./qemu-arguments.ts";
 import { qemuPaths } from "./qemu-paths.ts";
 
 const guest = {
@@ -27,14 +27,18 @@ const valuesOf = (argv: string[], option: string) => argv.filter((_, i) => argv[
 test("qemuArguments() attaches the drives in the order of DRIVES, only the layer writable", () => {
   const argv = argumentsFor();
   expect(valuesOf(argv, "-drive")).toEqual([
-    "id=init,file=/home/images/init.erofs,format=raw,if=none,readonly=on",
-    "id=image,file=/home/images/sha256-1.erofs,format=raw,if=none,readonly=on",
-    "id=layer,file=/dev/fdset/1,format=raw,if=none,discard=unmap",
-    "id=config,file=/run/godwit-1/machines/0123456789abcd/run-config.img,format=raw,if=none,readonly=on",
+    "id=init,file=/dev/fdset/5,format=raw,if=none,readonly=on",
+    "id=image,file=/dev/fdset/6,format=raw,if=none,readonly=on",
+    "id=layer,file=/dev/fdset/4,format=raw,if=none,discard=unmap",
+    "id=config,file=/dev/fdset/7,format=raw,if=none,readonly=on",
   ]);
   expect(valuesOf(argv, "-add-fd")).toEqual([
-    "fd=3,set=1,opaque=/home/machines/0123456789abcd/layer.ext4",
-    "fd=4,set=1,opaque=/home/machines/0123456789abcd/layer.ext4",
+    "fd=5,set=5,opaque=/home/images/init.erofs",
+    "fd=6,set=6,opaque=/home/images/sha256-1.erofs",
+    "fd=3,set=4,opaque=/home/machines/0123456789abcd/layer.ext4",
+    "fd=4,set=4,opaque=/home/machines/0123456789abcd/layer.ext4",
+    "fd=7,set=7,opaque=/run/godwit-1/machines/0123456789abcd/run-config.img",
+    "fd=8,set=8,opaque=/home/machines/0123456789abcd/console.log",
   ]);
   expect(valuesOf(argv, "-device").slice(0, 4)).toEqual([
     "virtio-blk-device,drive=init",
@@ -44,18 +48,20 @@ test("qemuArguments() attaches the drives in the order of DRIVES, only the layer
   ]);
 });
 
+test("qemuArguments() opens nothing by a path of the host", () => {
+  const named = argumentsFor().filter((argument) => argument.includes("/") && !argument.includes("opaque="));
+  const paths = named.map((argument) => argument.slice(argument.indexOf("/")).split(",")[0]!);
+  expect(paths.filter((path) => !path.startsWith("/dev/fdset/"))).toEqual(["/kernel", "/initramfs"]);
+});
+
 test("qemuArguments() names the machine, its stack and its folder", () => {
   const argv = argumentsFor();
   expect(valuesOf(argv, "-name")).toEqual(["godwit-0123456789abcd,process=gw00abcd"]);
-  expect(valuesOf(argv, "-chardev")).toContain(
-    "file,id=console,path=/home/machines/0123456789abcd/console.log,append=on",
-  );
+  expect(argv).toContain(consoleArgument(spec.folder));
 });
 
 test("qemuArguments() gives the guest its tap and nothing where it has no link", () => {
-  expect(valuesOf(argumentsFor(), "-netdev")).toEqual([
-    "tap,id=link,ifname=gw00abcdt7,script=no,downscript=no",
-  ]);
+  expect(valuesOf(argumentsFor(), "-netdev")).toEqual(["tap,id=link,fd=11"]);
   expect(valuesOf(argumentsFor(), "-device")).toContain(
     "virtio-net-device,netdev=link,mac=02:01:23:45:67:89",
   );
@@ -80,9 +86,7 @@ test("qemuArguments() emulates a known clock for microvm under TCG alone", () =>
 
 test("qemuArguments() doubles commas in paths, so that none is read as an option", () => {
   const argv = argumentsFor({ layerFile: "/odd,readonly=on/layer" });
-  expect(valuesOf(argv, "-add-fd")[0]).toBe("fd=3,set=1,opaque=/odd,,readonly=on/layer");
-  const image = argumentsFor({ imageFile: "/odd,readonly=off/image" });
-  expect(valuesOf(image, "-drive")[1]).toContain("file=/odd,,readonly=off/image,");
+  expect(valuesOf(argv, "-add-fd")).toContain("fd=3,set=4,opaque=/odd,,readonly=on/layer");
 });
 
 test("qemuPaths() refuses a run folder whose sockets cannot be bound", () => {

@@ -16,7 +16,7 @@ export type MachineType = "microvm" | "q35";
 /** microvm hangs now and then while it calibrates its clock under TCG: a start that was silent twice gets q35. */
 const SAFE_FROM_ATTEMPT = 2;
 /** Above what distributions, containers and systemd hand out; 28 bits follow. */
-const UID_BASE = 0x6000_0000;
+export const UID_BASE = 0x6000_0000;
 
 export function machineTypeOf(attempt: number): MachineType {
   return attempt >= SAFE_FROM_ATTEMPT ? "q35" : "microvm";
@@ -31,11 +31,25 @@ export function attemptOf(machine: MachineType): number {
 export const INCOMING: readonly string[] = ["-S", "-incoming", "defer"];
 
 /**
- * The layer comes as open descriptors, to write and to read: a QEMU that saves its memory opens its disks anew, read-only,
- * and by then its user can walk to none of them. In the order in which whoever spawns it has to open them.
+ * All but the guest's kernel comes to QEMU open, from descriptor 3 on in this order: its user may open none of it. The layer
+ * comes twice, to write and to read, since a QEMU that saves its memory opens its disks anew, read-only.
  */
-export const LAYER_FDS = [3, 4] as const;
-const LAYER_SET = 1;
+export const DESCRIPTORS = [
+  "layerWritten",
+  "layer",
+  "init",
+  "image",
+  "config",
+  "console",
+  "control",
+  "qmp",
+  "tap",
+] as const;
+export type Descriptor = (typeof DESCRIPTORS)[number];
+const FIRST_FD = 3;
+
+/** Where the guest's kernel and initramfs are in QEMU's enclosure. */
+export const ENCLOSED = { kernel: "kernel", initramfs: "initramfs" } as const;
 
 /** How one process names its VM; found again by `machineIdOf`. */
 export function nameOf(spec: Pick<VmSpec, "machineId" | "prefix">): string {
@@ -53,37 +67,40 @@ export function qemuArguments(
   return [
     ...["-name", nameOf(spec)],
     ...vmArguments(machine, acceleration),
-    ...["-runas", `${uidOf(spec.machineId)}:${uidOf(spec.machineId)}`],
     ...["-smp", String(spec.guest.cpus)],
     ...["-m", `${spec.guest.memory_mb}M`],
-    ...["-kernel", guest.kernel_file],
-    ...["-initrd", guest.initramfs_file],
+    ...["-kernel", `/${ENCLOSED.kernel}`],
+    ...["-initrd", `/${ENCLOSED.initramfs}`],
     ...["-append", kernelCommandLine(machine, acceleration)],
 
     // In the order of DRIVES: the kernel names them vda, vdb, … as it finds them.
-    ...["-drive", drive("init", guest.init_drive_file, "readonly=on"), ...device("blk", "drive=init")],
-    ...["-drive", drive("image", spec.imageFile, "readonly=on"), ...device("blk", "drive=image")],
-    ...LAYER_FDS.flatMap((fd) => ["-add-fd", `fd=${fd},set=${LAYER_SET},opaque=${escape(spec.layerFile)}`]),
-    ...["-drive", drive("layer", `/dev/fdset/${LAYER_SET}`, "discard=unmap", ...throttle(spec.rates))],
-    ...device("blk", "drive=layer"),
-    ...["-drive", drive("config", paths.runConfig, "readonly=on"), ...device("blk", "drive=config")],
+    ...handed("init", guest.init_drive_file),
+    ...["-drive", drive("init", "readonly=on"), ...device("blk", "drive=init")],
+    ...handed("image", spec.imageFile),
+    ...["-drive", drive("image", "readonly=on"), ...device("blk", "drive=image")],
+    ...handed("layerWritten", spec.layerFile, fdOf("layer")),
+    ...handed("layer", spec.layerFile),
+    ...["-drive", drive("layer", "discard=unmap", ...throttle(spec.rates)), ...device("blk", "drive=layer")],
+    ...handed("config", paths.runConfig),
+    ...["-drive", drive("config", "readonly=on"), ...device("blk", "drive=config")],
 
     ...(spec.link === null ? [] : [
-      ...["-netdev", `tap,id=link,ifname=${spec.link.name},script=no,downscript=no`],
+      ...["-netdev", `tap,id=link,fd=${fdOf("tap")}`],
       ...device("net", "netdev=link", `mac=${spec.link.mac}`, ...(machine === "q35" ? ["romfile="] : [])),
     ]),
 
-    ...["-chardev", `socket,id=control,path=${escape(paths.control)},server=on,wait=off`],
+    ...["-chardev", `socket,id=control,fd=${fdOf("control")},server=on,wait=off`],
     ...device("serial"),
     ...["-device", `virtserialport,chardev=control,name=${CONTROL_PORT_NAME}`],
 
     ...device("rng"),
     ...device("balloon", "deflate-on-oom=on", "free-page-reporting=on"),
 
-    ...["-chardev", `file,id=console,path=${escape(consoleFile(spec.folder))},append=on`],
+    ...handed("console", consoleFile(spec.folder)),
+    ...["-chardev", `file,id=console,path=${pathOf("console")},append=on`],
     ...["-serial", "chardev:console"],
 
-    ...["-chardev", `socket,id=qmp,path=${escape(paths.qmp)},server=on,wait=off`],
+    ...["-chardev", `socket,id=qmp,fd=${fdOf("qmp")},server=on,wait=off`],
     ...["-mon", "chardev=qmp,mode=control"],
   ];
 }
@@ -94,7 +111,7 @@ export function vmArguments(machine: MachineType, acceleration: Acceleration): s
     ...["-machine", machine === "microvm" ? "microvm,acpi=on,rtc=on" : "q35"],
     ...["-accel", acceleration === "tcg" ? "tcg,thread=multi" : "kvm"],
     ...["-cpu", acceleration === "tcg" ? "max" : "host"],
-    ...["-sandbox", "on,obsolete=deny,elevateprivileges=allow,spawn=deny,resourcecontrol=deny"],
+    ...["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"],
     "-nodefaults",
     "-no-user-config",
     "-nographic",
@@ -109,10 +126,12 @@ export function kernelCommandLine(machine: MachineType, acceleration: Accelerati
   ].join(" ");
 }
 
-/**
- * QEMU opens its files, its tap and its sockets as root and then is nobody else's user. 28 bits of the machine's id, so
- * that two machines of a host hardly ever share one; where they do, each is still walled off by all else.
- */
+/** The argument that names a machine's folder, and so tells its QEMU from one of the same id in another home. */
+export function consoleArgument(folder: string): string {
+  return handed("console", consoleFile(folder))[1]!;
+}
+
+/** QEMU is nobody else's user. 28 bits of the machine's id, so that two machines of a host hardly ever share one. */
 export function uidOf(machineId: string): number {
   return UID_BASE + parseInt(machineId.slice(-7), 16);
 }
@@ -125,8 +144,21 @@ function throttle({ diskIops, diskBytesPerS }: DeviceRates): string[] {
   ];
 }
 
-function drive(id: string, file: string, ...options: string[]): string {
-  return [`id=${id}`, `file=${escape(file)}`, "format=raw", "if=none", ...options].join(",");
+/** A descriptor, in a set of its number, as a file that QEMU can open again; what it is of is said for people. */
+function handed(name: Descriptor, file: string, set = fdOf(name)): string[] {
+  return ["-add-fd", `fd=${fdOf(name)},set=${set},opaque=${escape(file)}`];
+}
+
+function fdOf(name: Descriptor): number {
+  return FIRST_FD + DESCRIPTORS.indexOf(name);
+}
+
+function pathOf(name: Descriptor): string {
+  return `/dev/fdset/${fdOf(name)}`;
+}
+
+function drive(name: Descriptor, ...options: string[]): string {
+  return [`id=${name}`, `file=${pathOf(name)}`, "format=raw", "if=none", ...options].join(",");
 }
 
 function deviceArgument(machine: MachineType, name: string, properties: string[]): string[] {

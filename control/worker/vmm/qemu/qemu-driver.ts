@@ -1,14 +1,5 @@
 /** VMs by QEMU, with KVM where a guest boots with it, else emulated. See README.md for its arguments and what it leaves. */
-import {
-  chmodSync,
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { assert, GodwitError, messageOf } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
@@ -20,9 +11,11 @@ import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
 import { requireFiles } from "../require-files.ts";
+import { enclosed, ENCLOSED_ENVIRONMENT, removeEnclosure } from "./enclosure.ts";
 import { allQemusOf, findQemu, machineIdsUnder } from "./find-qemu.ts";
 import { loadMemory } from "./load-memory.ts";
-import { attemptOf, INCOMING, QEMU, qemuArguments } from "./qemu-arguments.ts";
+import { openDescriptors } from "./open-descriptors.ts";
+import { attemptOf, ENCLOSED, INCOMING, QEMU, qemuArguments, uidOf } from "./qemu-arguments.ts";
 import { type QemuPaths, qemuPaths } from "./qemu-paths.ts";
 import { probeQemu } from "./qemu-probe.ts";
 import { QemuVm } from "./qemu-vm.ts";
@@ -32,8 +25,6 @@ const QMP_RETRY_MS = 5;
 const QMP_WAIT_MS_MAX = 15_000;
 /** Between the end of QEMU's conversations and its own. */
 const ENDING_MS_MAX = 2_000;
-/** Its user may make a socket there. The folder above lets no user but root in. */
-const WORK_MODE = 0o1777;
 const SECTOR_BYTES = 512;
 
 export class QemuDriver implements VmmDriver {
@@ -154,23 +145,33 @@ export class QemuDriver implements VmmDriver {
       spec.imageFile,
       spec.layerFile,
     ]);
-    return { paths, arguments: qemuArguments(spec, this.#guest, paths, acceleration) };
+    const devices = acceleration === "kvm" ? ["kvm"] : [];
+    return { paths, devices, arguments: qemuArguments(spec, this.#guest, paths, acceleration) };
   }
 
   #spawn(spec: VmSpec, plan: Plan, more: readonly string[]): QemuVm {
     mkdirSync(spec.folder, { recursive: true, mode: 0o700 });
     mkdirSync(spec.runFolder, { recursive: true, mode: 0o700 });
     removeFiles(plan.paths);
-    mkdirSync(plan.paths.work);
-    chmodSync(plan.paths.work, WORK_MODE);
     writeRunConfig(plan.paths.runConfig, spec.runConfig);
-    return spawnQemu(spec, plan.paths, [QEMU, ...plan.arguments, ...more]);
+    const enclosure = {
+      folder: plan.paths.root,
+      uid: uidOf(spec.machineId),
+      program: QEMU,
+      files: {
+        [ENCLOSED.kernel]: this.#guest.kernel_file,
+        [ENCLOSED.initramfs]: this.#guest.initramfs_file,
+      },
+      devices: plan.devices,
+    };
+    return spawnQemu(spec, plan.paths, enclosed(enclosure, [...plan.arguments, ...more]), this.#guest);
   }
 }
 
 /** What a VM of this spec is started with. */
 interface Plan {
   readonly paths: QemuPaths;
+  readonly devices: readonly string[];
   readonly arguments: readonly string[];
 }
 
@@ -184,19 +185,18 @@ function writeRunConfig(file: string, runConfig: RunConfig): void {
 }
 
 /** In a session of its own, so that no signal to the agent's group reaches it and it outlives the agent. */
-function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[]): QemuVm {
+function spawnQemu(spec: VmSpec, paths: QemuPaths, argv: string[], guest: WorkerConfig["guest"]): QemuVm {
   const consoleFrom = consoleSize(spec.folder);
   rmSync(paths.output, { force: true });
+  using descriptors = openDescriptors(spec, paths, guest.init_drive_file);
   // Appended to, so that the housekeeping can cut it: a guest can make its devices complain without end.
   const output = openSync(paths.output, "a", 0o600);
-  // As LAYER_FDS has them.
-  const layer = ["r+", "r"].map((flags) => openSync(spec.layerFile, flags));
   const child = Bun.spawn(argv, {
-    cwd: paths.work,
-    stdio: ["ignore", output, output, ...layer],
+    env: ENCLOSED_ENVIRONMENT,
+    stdio: ["ignore", output, output, ...descriptors.fds],
     detached: true,
   });
-  for (const fd of [output, ...layer]) closeSync(fd);
+  closeSync(output);
   child.unref();
   const identity = identify(child.pid);
   const record = { pid: child.pid, start_time: identity?.start_time ?? "", console_from: consoleFrom };
@@ -235,9 +235,7 @@ async function untilItRuns(vm: QemuVm, spec: VmSpec): Promise<void> {
 }
 
 function startFailure(spec: VmSpec, said: string): GodwitError {
-  const [what, hint] = said.includes("could not configure /dev/net/tun") && spec.link !== null
-    ? [`the tap ${spec.link.name} is in use or gone`, "see which process holds it: `ip -details link`"]
-    : said.includes('Failed to get "write" lock')
+  const [what, hint] = said.includes('Failed to get "write" lock')
     ? [
       `its layer ${spec.layerFile} is in use by another VM`,
       "find it with `ps`: its arguments name the machine",
@@ -264,7 +262,7 @@ function resumeFailed(machineId: string, error: unknown): GodwitError {
 }
 
 function removeFiles(paths: QemuPaths): void {
-  const { control, qmp, record, runConfig, work } = paths;
+  const { control, qmp, record, runConfig, root } = paths;
   for (const file of [control, qmp, record, `${record}.new`, runConfig]) rmSync(file, { force: true });
-  rmSync(work, { recursive: true, force: true });
+  removeEnclosure(root);
 }

@@ -7,8 +7,8 @@ import type { VmSpec } from "../driver.ts";
 /** sun_path of sockaddr_un (unix(7)), less its closing NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
 
-/** As QEMU, whose working folder it lies in, calls it. */
-export const MEMORY_SOCKET = "memory.sock";
+/** As QEMU, whose root it lies in, calls it. */
+export const MEMORY_SOCKET = "/memory.sock";
 
 export interface QemuPaths {
   readonly control: string;
@@ -17,9 +17,9 @@ export interface QemuPaths {
   readonly runConfig: string;
   /** QEMU's stdout and stderr, of the last start alone. */
   readonly output: string;
-  /** QEMU's working folder, all that its user can reach by a path. Sticky: it can remove nothing that is the agent's. */
-  readonly work: string;
-  /** Where QEMU sends its memory to, or takes it from; in its working folder, so that it needs to walk nowhere. */
+  /** QEMU's root: all that it can reach by a path. It can write there while it is about to take memory in, and never else. */
+  readonly root: string;
+  /** Where QEMU sends its memory to, or takes it from. */
   readonly memory: string;
   /** There while memory is on its way: whoever finds a VM beside it must see what state it was left in. */
   readonly moving: string;
@@ -37,7 +37,7 @@ export function qemuPaths(spec: Pick<VmSpec, "folder" | "runFolder">): QemuPaths
     record: join(spec.runFolder, "qemu.json"),
     runConfig: join(spec.runFolder, "run-config.img"),
     output: vmmOutputFile(spec.folder),
-    work: join(spec.runFolder, "qemu"),
+    root: join(spec.runFolder, "qemu"),
     memory: join(spec.runFolder, "qemu", MEMORY_SOCKET),
     moving: join(spec.runFolder, "memory.moving"),
     key: join(spec.runFolder, "memory.key"),

@@ -3,7 +3,7 @@
  * cannot boot a guest), so KVM counts only after it booted the guest's kernel to a word from user space. TCG needs no
  * proof: it is in the binary or it is not.
  */
-import { accessSync, constants, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, constants, existsSync, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf } from "../../../contract/errors.ts";
@@ -11,7 +11,15 @@ import type { WorkerConfig } from "../../../contract/process-config.ts";
 import type { VmmProbe } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
 import { hostCommand } from "../host-command.ts";
-import { type Acceleration, kernelCommandLine, QEMU, vmArguments } from "./qemu-arguments.ts";
+import { enclosed, ENCLOSED_ENVIRONMENT, removeEnclosure } from "./enclosure.ts";
+import {
+  type Acceleration,
+  ENCLOSED,
+  kernelCommandLine,
+  QEMU,
+  UID_BASE,
+  vmArguments,
+} from "./qemu-arguments.ts";
 
 type GuestFiles = Pick<WorkerConfig["guest"], "kernel_file" | "initramfs_file">;
 
@@ -59,7 +67,7 @@ async function kvmObstacle(guest: GuestFiles): Promise<string | null> {
 
 /**
  * Boots the guest's kernel and lets busybox of its initramfs say one word, after which the kernel finds init gone and
- * reboots, which ends QEMU. Null where the word came; else why not.
+ * reboots, which ends QEMU. In an enclosure like a machine's, /dev/kvm included. Null where the word came; else why not.
  */
 export async function probeBoot(
   guest: GuestFiles,
@@ -67,38 +75,45 @@ export async function probeBoot(
   bootMsMax: number,
 ): Promise<string | null> {
   const folder = mkdtempSync(join(tmpdir(), "godwit-probe-"));
-  const consoleFile = join(folder, "console.log");
-  // A QEMU that meets a broken KVM aborts: no core file for that.
-  const child = Bun.spawn(
-    ["prlimit", "--core=0", QEMU, ...probeArguments(guest, acceleration, consoleFile)],
-    {
-      cwd: folder,
-      stdin: "ignore",
-      stdout: "ignore",
-      stderr: "pipe",
-      timeout: bootMsMax,
-      killSignal: "SIGKILL",
-    },
-  );
+  const enclosure = {
+    folder: join(folder, "root"),
+    uid: UID_BASE,
+    program: QEMU,
+    files: { [ENCLOSED.kernel]: guest.kernel_file, [ENCLOSED.initramfs]: guest.initramfs_file },
+    devices: acceleration === "kvm" ? ["kvm"] : [],
+  };
+  const child = Bun.spawn(enclosed(enclosure, probeArguments(acceleration)), {
+    env: ENCLOSED_ENVIRONMENT,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: bootMsMax,
+    killSignal: "SIGKILL",
+  });
   try {
-    const [status, stderr] = await Promise.all([child.exited, new Response(child.stderr).text()]);
-    if (existsSync(consoleFile) && readFileSync(consoleFile, "utf8").includes(PROBE_WORD)) return null;
+    const [status, said, stderr] = await Promise.all([
+      child.exited,
+      new Response(child.stdout).text(),
+      new Response(child.stderr).text(),
+    ]);
+    if (said.includes(PROBE_WORD)) return null;
     return child.signalCode === "SIGKILL"
       ? `a probe guest said nothing within ${bootMsMax} ms`
       : `a probe guest did not boot: QEMU ended with status ${status}: ${lastLines(stderr)}`;
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    removeEnclosure(enclosure.folder);
+    rmdirSync(folder);
   }
 }
 
-function probeArguments(guest: GuestFiles, acceleration: Acceleration, consoleFile: string): string[] {
+function probeArguments(acceleration: Acceleration): string[] {
   return [
     ...["-name", "godwit-probe"],
     ...vmArguments("microvm", acceleration),
     ...["-m", `${PROBE_MEMORY_MB}M`],
-    ...["-kernel", guest.kernel_file],
-    ...["-initrd", guest.initramfs_file],
+    ...["-kernel", `/${ENCLOSED.kernel}`],
+    ...["-initrd", `/${ENCLOSED.initramfs}`],
     ...["-append", `${kernelCommandLine("microvm", acceleration)} rdinit=/bin/busybox -- echo ${PROBE_WORD}`],
-    ...["-serial", `file:${consoleFile}`],
+    ...["-serial", "stdio"],
   ];
 }
