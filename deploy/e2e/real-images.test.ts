@@ -71,8 +71,15 @@ describe("Debian's nginx", () => {
 describe("images that end badly", () => {
   const deploys = new Deploys();
   beforeAll(async () => {
-    // The boot is within its time, so it begins first.
+    // Its boot is within its time, so nothing boots beside it.
     await deploys.begin("silent", await withoutPort(), { waitTimeoutS: 30 });
+    const begun = await stack.until(
+      "its machine runs, or its deploy has failed",
+      () => stack.machines("silent"),
+      ([machine]) => machine !== undefined && !["CREATED", "STARTING"].includes(machine.state),
+      STEP_MS,
+    );
+    expect(begun[0]?.state).toBe("STARTED");
     await deploys.begin("exits", await exitsWith3());
     await deploys.begin("eats", await eatsMemory());
     await deploys.begin("deaf", await ignoresSignals(), { services: [] });
