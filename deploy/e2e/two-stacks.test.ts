@@ -94,15 +94,24 @@ describe("two stacks on one machine", () => {
       GODWIT_DATABASE_URL: "postgres://godwit:secret-word@127.0.0.1:1/godwit",
       GODWIT_REDIS_URL: "redis://api:secret-word@127.0.0.1:1/0",
     };
-    for (const [name, url] of Object.entries(away)) {
-      one.env = { [name]: url };
-      const run = await one.command("up", "--detach", "--json");
-      expect({ name, failed: run.status !== 0 }).toEqual({ name, failed: true });
-      expect(run.stdout + run.stderr).toContain("127.0.0.1:1");
-      expect(run.stdout + run.stderr).not.toContain("secret-word");
-      expect(await leftovers(one)).toEqual([]);
+    // Each waits for its server for a while: side by side, from homes of their own.
+    const other = new Stack();
+    try {
+      await Promise.all(
+        Object.entries(away).map(async ([name, url], at) => {
+          const stack = [one, other][at]!;
+          stack.env = { [name]: url };
+          const run = await stack.command("up", "--detach", "--json", "--port-base", String(stack.portBase));
+          expect({ name, failed: run.status !== 0 }).toEqual({ name, failed: true });
+          expect(run.stdout + run.stderr).toContain("127.0.0.1:1");
+          expect(run.stdout + run.stderr).not.toContain("secret-word");
+          expect(await leftovers(stack)).toEqual([]);
+        }),
+      );
+    } finally {
+      one.env = {};
+      await other.downAndPurge();
     }
-    one.env = {};
   }, STEP_MS);
 
   test("up uses the Postgres and the Redis that the environment names", async () => {
