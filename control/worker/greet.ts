@@ -8,7 +8,7 @@ import { within } from "./backoff.ts";
 import type { Host } from "./host.ts";
 import { HELLO_PATIENCE, isPatient } from "./patience.ts";
 import { findMachine } from "./store/machines.ts";
-import { cpuTimeMs } from "./vmm/process-stats.ts";
+import { cpuTimeMs, wantedMs } from "./vmm/process-stats.ts";
 import type { Watcher } from "./watch.ts";
 
 /** From the first word until the user's process runs; each guest step has its own shorter limits. */
@@ -30,7 +30,8 @@ export async function guestOf(
   void watcher.hello.then(() => isHeard = true);
   while (!isHeard && !signal.aborted) {
     const waitedMs = performance.now() - begun;
-    if (!isPatient(patience, waitedMs, cpuTimeMs(watcher.vm.pid))) return null;
+    const { pid } = watcher.vm;
+    if (!isPatient(patience, waitedMs, { cpuMs: cpuTimeMs(pid), wantedMs: wantedMs(pid) })) return null;
     await within(watcher.hello, Math.max(PATIENCE_CHECK_MS, patience.waitMs - waitedMs), signal);
   }
   return await within(watcher.booted, BOOT_WAIT_MS, signal);

@@ -1,13 +1,14 @@
 /**
  * Each durable operation against kill -9: a real agent kills itself at each boundary of each step, the next one takes
  * over, and then the machine is at its goal or was never there, what the stream says is what is true, and after a destroy
- * nothing of it is left on this machine.
+ * nothing of it is left on this machine. Cases of containers run on two hosts, side by side.
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { GodwitError } from "../contract/errors.ts";
 import type { MachineSpec, MachineView } from "../contract/machine.ts";
 import { create } from "./operations/create.ts";
 import { destroy } from "./operations/destroy.ts";
+import { Lane } from "./operations/lane.ts";
 import { type Kind, type Operation, SETTLE } from "./operations/operation.ts";
 import { start } from "./operations/start.ts";
 import { stop } from "./operations/stop.ts";
@@ -47,19 +48,45 @@ const GOAL: Record<Kind, MachineView["state"]> = {
   destroy: "destroyed",
 };
 
-let worker: TestWorker;
-let failing: { ref: string; digest: string };
-let working: { ref: string; digest: string };
+/** With an image that runs, and one whose command does not exist. */
+interface CaseHost {
+  readonly worker: TestWorker;
+  readonly working: Image;
+  readonly failing: Image;
+}
+type Image = MachineSpec["image"];
+
+const HOSTS = 2;
+/** With its wait for a host. */
+const CASE_MS_MAX = 120_000;
+const hosts: CaseHost[] = [];
+const places = new Lane(HOSTS);
 beforeAll(async () => {
-  worker = await TestWorker.create();
-  await worker.start();
-  failing = await worker.pull({ Cmd: ["/no/such/command"] });
-  working = await worker.pull();
+  for (let n = 0; n < HOSTS; n++) {
+    const worker = await TestWorker.create();
+    await worker.start();
+    const failing = await worker.pull({ Cmd: ["/no/such/command"] });
+    hosts.push({ worker, failing, working: await worker.pull() });
+  }
 }, 120_000);
-afterAll(() => worker.remove(), 60_000);
+afterAll(async () => {
+  for (const { worker } of hosts) await worker.remove();
+}, 60_000);
+
+/** On a host that is no other case's meanwhile. */
+async function onHost(run: (host: CaseHost) => Promise<void>): Promise<void> {
+  await places.run(async () => {
+    const host = hosts.pop()!;
+    try {
+      await run(host);
+    } finally {
+      hosts.push(host);
+    }
+  }, new AbortController().signal);
+}
 
 /** Brings a machine to where `kind` can be asked for. */
-async function prepare(kind: Kind, spec: MachineSpec): Promise<void> {
+async function prepare(worker: TestWorker, kind: Kind, spec: MachineSpec): Promise<void> {
   if (kind === "create") return;
   await worker.call("PUT", `/v1/machines/${spec.id}`, spec);
   if (kind === "start") return;
@@ -67,7 +94,7 @@ async function prepare(kind: Kind, spec: MachineSpec): Promise<void> {
   expect(await worker.wait(spec.id, "started")).toMatchObject({ state: "started" });
 }
 
-async function ask(kind: Kind, spec: MachineSpec): Promise<void> {
+async function ask(worker: TestWorker, kind: Kind, spec: MachineSpec): Promise<void> {
   const path = `/v1/machines/${spec.id}`;
   if (kind === "create") await worker.call("PUT", path, spec);
   else if (kind === "destroy") await worker.call("DELETE", path);
@@ -75,7 +102,11 @@ async function ask(kind: Kind, spec: MachineSpec): Promise<void> {
 }
 
 /** The state that its owner shows and the stream tells; null where there is no such machine. */
-async function viewOf(id: string, ...states: string[]): Promise<MachineView | null> {
+async function viewOf(
+  worker: TestWorker,
+  id: string,
+  ...states: string[]
+): Promise<MachineView | null> {
   try {
     return await worker.wait(id, ...states);
   } catch (error) {
@@ -84,7 +115,7 @@ async function viewOf(id: string, ...states: string[]): Promise<MachineView | nu
   }
 }
 
-async function expectPublished(id: string, state: string | null): Promise<void> {
+async function expectPublished(worker: TestWorker, id: string, state: string | null): Promise<void> {
   const key = `${worker.config.host_id}/${id}`;
   const event = await worker.publishedEventually(
     key,
@@ -93,49 +124,59 @@ async function expectPublished(id: string, state: string | null): Promise<void> 
   expect(event?.deleted ? "destroyed" : event?.row?.state ?? null).toBe(state);
 }
 
-async function destroyAndExpectNothing(spec: MachineSpec): Promise<void> {
+async function destroyAndExpectNothing(worker: TestWorker, spec: MachineSpec): Promise<void> {
   await worker.call("DELETE", `/v1/machines/${spec.id}`);
   expect((await worker.wait(spec.id, "destroyed")).state).toBe("destroyed");
   expect(await worker.remains(spec.id)).toEqual([]);
   expect(await worker.links()).toEqual([]);
-  await expectPublished(spec.id, "destroyed");
+  await expectPublished(worker, spec.id, "destroyed");
 }
 
 describe("kill -9 of the agent", () => {
   for (const { kind, killAt } of cases) {
-    test(`${killAt}: the next agent brings the machine to its goal`, async () => {
-      const spec = worker.spec({ image: working });
-      await worker.serving();
-      await prepare(kind, spec);
-      const killed = worker.killedAt(killAt);
-      // The answer may be cut off by the kill: what counts is what stands in the database.
-      await ask(kind, spec).catch(() => null);
-      expect(await killed).toBe(KILLED);
-      await worker.start();
-      // What had not been accepted is asked for again, as control would.
-      if (kind === "create") await ask(kind, spec);
-      expect(await viewOf(spec.id, GOAL[kind])).toMatchObject({ state: GOAL[kind] });
-      await expectPublished(spec.id, GOAL[kind]);
-      await destroyAndExpectNothing(spec);
-    }, 60_000);
+    test.concurrent(
+      `${killAt}: the next agent brings the machine to its goal`,
+      () =>
+        onHost(async ({ worker, working }) => {
+          const spec = worker.spec({ image: working });
+          await worker.serving();
+          await prepare(worker, kind, spec);
+          const killed = worker.killedAt(killAt);
+          // The answer may be cut off by the kill: what counts is what stands in the database.
+          await ask(worker, kind, spec).catch(() => null);
+          expect(await killed).toBe(KILLED);
+          await worker.start();
+          // What had not been accepted is asked for again, as control would.
+          if (kind === "create") await ask(worker, kind, spec);
+          expect(await viewOf(worker, spec.id, GOAL[kind])).toMatchObject({ state: GOAL[kind] });
+          await expectPublished(worker, spec.id, GOAL[kind]);
+          await destroyAndExpectNothing(worker, spec);
+        }),
+      CASE_MS_MAX,
+    );
   }
 
   for (const killAt of undoCases) {
-    test(`${killAt}: the next agent undoes the failed start`, async () => {
-      const spec = worker.spec({ image: failing });
-      await worker.serving();
-      await prepare("start", spec);
-      const killed = worker.killedAt(killAt);
-      await ask("start", spec).catch(() => null);
-      expect(await killed).toBe(KILLED);
-      await worker.start();
-      const view = await viewOf(spec.id, "started", "failed");
-      expect(view).toMatchObject({ state: "failed", last_exit: { exit_code: null, requested: false } });
-      expect(view?.reason).toContain("/no/such/command");
-      expect(await worker.links()).toEqual([]);
-      await expectPublished(spec.id, "failed");
-      await destroyAndExpectNothing(spec);
-    }, 60_000);
+    test.concurrent(
+      `${killAt}: the next agent undoes the failed start`,
+      () =>
+        onHost(async ({ worker, failing }) => {
+          const spec = worker.spec({ image: failing });
+          await worker.serving();
+          await prepare(worker, "start", spec);
+          const killed = worker.killedAt(killAt);
+          await ask(worker, "start", spec).catch(() => null);
+          expect(await killed).toBe(KILLED);
+          await worker.start();
+          const view = await viewOf(worker, spec.id, "started", "failed");
+          expect(view).toMatchObject({ state: "failed", last_exit: { exit_code: null, requested: false } });
+          expect(view?.reason).toContain("/no/such/command");
+          expect(await worker.links()).toEqual([]);
+          await expectPublished(worker, spec.id, "failed");
+          await destroyAndExpectNothing(worker, spec);
+        }),
+      CASE_MS_MAX,
+    );
   }
 
   /** One VM for all of them, booted once: whatever is killed, its app counts on. */

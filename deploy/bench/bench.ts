@@ -5,6 +5,8 @@ import { cpus, loadavg, release, totalmem } from "node:os";
 export interface Bench {
   /** One line: what is measured against what. */
   readonly summary: string;
+  /** A line for each option, for `--help`. */
+  readonly help?: readonly string[];
   /** Resolves to the fields of the last line; `ratio` where there is a peer. */
   run(options: string[], say: (line: string) => void): Promise<object>;
 }

@@ -23,14 +23,14 @@ const CONNECT_MS_MAX = 100;
 const ANSWER_MS_MAX = 30_000;
 
 /** `performance.now()` of the first byte of the first answer with status 200. */
-export async function firstByte(target: Target, patienceMs: number): Promise<number> {
+export async function firstByte(target: Target, patienceMs: number, pollMs = POLL_MS): Promise<number> {
   const deadline = performance.now() + patienceMs;
   let last = "no answer";
   while (performance.now() < deadline) {
     const answer = await ask(target);
     if (answer.status === 200) return answer.at;
     last = answer.what;
-    await Bun.sleep(POLL_MS);
+    await Bun.sleep(pollMs);
   }
   throw new GodwitError(
     "bench.no_answer",

@@ -51,6 +51,7 @@ export interface HandRun {
 }
 
 export interface QemuProcess {
+  readonly pid: number;
   readonly argv: readonly string[];
   /** Since it was made, to a hundredth of a second. */
   readonly ageMs: number;
@@ -67,7 +68,7 @@ export function qemuOf(machineId: string): QemuProcess {
     }
     const isQemu = argv[0]?.includes("qemu-system") === true;
     const isOurs = argv.some((argument) => argument.startsWith(`godwit-${machineId},`));
-    if (isQemu && isOurs) return { argv, ageMs: ageOf(Number(pid)) };
+    if (isQemu && isOurs) return { pid: Number(pid), argv, ageMs: ageOf(Number(pid)) };
   }
   throw new GodwitError("bench.no_vm", `No QEMU runs machine ${machineId} on this host`, {
     fault: "us",
@@ -157,6 +158,8 @@ export function copyLayer(plan: HandRun): void {
 }
 
 export interface HandVm {
+  /** The script's, which becomes QEMU's. */
+  readonly pid: number;
   /** Ends the VM and removes its tap. */
   end(): Promise<void>;
 }
@@ -167,6 +170,7 @@ export function startByHand(plan: HandRun, scriptFile = plan.scriptFile): HandVm
   const child = Bun.spawn(["/bin/sh", scriptFile], { stdio: ["ignore", output, output] });
   closeSync(output);
   return {
+    pid: child.pid,
     async end() {
       child.kill("SIGKILL");
       await child.exited;

@@ -1,6 +1,6 @@
 /**
  * How long a stopped machine takes from `startMachine` to its first byte through the edge, beside the same VM started by a
- * shell script and asked directly. Both do all their work within the time: the script makes its tap, the platform all
+ * shell script and asked directly; and what many started at once take of CPU time (machine-start/many-machines.ts). Both do all their work within the time: the script makes its tap, the platform all
  * that it does. What differs is the platform; guest, drives, kernel and QEMU's arguments are the same.
  */
 import { tmpdir } from "node:os";
@@ -31,11 +31,18 @@ import {
   startMachine,
   stopMachine,
 } from "./measured-machine.ts";
+import { measureMany } from "./machine-start/many-machines.ts";
 import { wholeNumber } from "./options.ts";
 import { type OwnStack, withOwnStack } from "./own-stack.ts";
 import { alternate, median, ratioOf } from "./rounds.ts";
 
+const PARTS = ["one", "many"];
 const ROUNDS_DEFAULT = 5;
+/** Each takes three minutes and a half under TCG on two cores. */
+const MANY_ROUNDS_DEFAULT = 2;
+const MACHINES_DEFAULT = 20;
+/** A worker's agent has links for more, this machine's memory not. */
+const MACHINES_MAX = 64;
 /** With two more tries of the worker's own. */
 const START_MS_MAX = 300_000;
 const HAND_MS_MAX = 60_000;
@@ -48,19 +55,52 @@ const APP_PORT = 8_080;
 
 export const bench: Bench = {
   summary: "startMachine to first byte through the edge, over the same VM started by a shell script",
-  run(options, say) {
-    const { rounds, portBase } = readOptions(options);
-    return withOwnStack(portBase, say, (stack) => measure(stack, rounds, say));
+  help: [
+    "--parts one,many  one machine's start until its first byte; the CPU time of many at once",
+    `--rounds N        of each part (${ROUNDS_DEFAULT} of one, ${MANY_ROUNDS_DEFAULT} of many)`,
+    `--machines N      started at once, at most ${MACHINES_MAX} (${MACHINES_DEFAULT})`,
+    "--port-base N     of the benchmark's stack",
+  ],
+  run(argv, say) {
+    const options = readOptions(argv);
+    return withOwnStack(options.portBase, say, (stack) => measure(stack, options, say));
   },
 };
 
-function readOptions(options: string[]): { rounds: number; portBase: number | null } {
+interface Options {
+  readonly parts: readonly string[];
+  readonly rounds: number;
+  readonly manyRounds: number;
+  readonly machines: number;
+  readonly portBase: number | null;
+}
+
+function readOptions(argv: string[]): Options {
   const { values } = parseArgs({
-    args: options,
-    options: { rounds: { type: "string" }, "port-base": { type: "string" } },
+    args: argv,
+    options: {
+      parts: { type: "string" },
+      rounds: { type: "string" },
+      machines: { type: "string" },
+      "port-base": { type: "string" },
+    },
   });
-  const rounds = wholeNumber("rounds", values.rounds, ROUNDS_DEFAULT);
-  return { rounds, portBase: values["port-base"] === undefined ? null : Number(values["port-base"]) };
+  const parts = values.parts?.split(",") ?? PARTS;
+  const machines = wholeNumber("machines", values.machines, MACHINES_DEFAULT);
+  const unknown = parts.find((part) => !PARTS.includes(part));
+  if (unknown !== undefined) throw invalid(`--parts are ${PARTS.join(", ")}, not ${unknown}`);
+  if (machines > MACHINES_MAX) throw invalid(`--machines is at most ${MACHINES_MAX}, not ${machines}`);
+  return {
+    parts,
+    rounds: wholeNumber("rounds", values.rounds, ROUNDS_DEFAULT),
+    manyRounds: wholeNumber("rounds", values.rounds, MANY_ROUNDS_DEFAULT),
+    machines,
+    portBase: values["port-base"] === undefined ? null : Number(values["port-base"]),
+  };
+}
+
+function invalid(message: string): GodwitError {
+  return new GodwitError("bench.invalid_option", message, { fault: "client" });
 }
 
 /** What the rounds leave beside the figures that are compared. */
@@ -72,35 +112,57 @@ interface Tally {
   readonly hangs: { platform: number; hand_run: number };
 }
 
-async function measure(stack: OwnStack, rounds: number, say: (line: string) => void) {
+async function measure(stack: OwnStack, options: Options, say: (line: string) => void) {
   const machine = await findMachine(stack);
   const folder = mkdtempSync(join(tmpdir(), "godwit-hand-"));
-  const tally: Tally = { acceptedMs: [], beforeQemuMs: [], hangs: { platform: 0, hand_run: 0 } };
+  const { parts, machines, manyRounds } = options;
   try {
     await stopMachine(stack, machine.machineId);
-    // Once each before it counts: files are in the page cache, connections are open.
-    let captured: { original: Original; plan: HandRun } | null = null;
-    await runByPlatform(stack, machine, tally, () => {
-      const original = describeOriginal(machine);
-      const plan = planHandRun(original, folder, `hand${process.pid}`);
-      prepareHandRun(original, plan);
-      captured = { original, plan };
-    });
-    const { original, plan } = captured!;
-    say(`\nthe platform's QEMU:\n  ${original.argv.map(quoted).join(" ")}`);
-    say(`\nthe script of the hand-run:\n${scriptOf(original, plan).replace(/^/gm, "  ")}`);
-    await runByHand(plan, original.address, tally);
-    tally.acceptedMs.length = tally.beforeQemuMs.length = 0;
-
-    const figures = await alternate(rounds, [
-      { name: "platform", run: () => runByPlatform(stack, machine, tally, () => {}) },
-      { name: "hand-run", run: () => runByHand(plan, original.address, tally) },
-    ], (round, name, ms) => say(`round ${round + 1}  ${name.padEnd(8)}  ${ms.toFixed(0)} ms`));
-    const guest = await guestStatusByHand(plan);
-    return report(figures.get("platform")!, figures.get("hand-run")!, tally, guest, machine, say);
+    const one = parts.includes("one") ? await measureOne(stack, machine, folder, options.rounds, say) : {};
+    const many = parts.includes("many")
+      ? await measureMany(
+        stack,
+        machine.machineId,
+        folder,
+        { machines, rounds: manyRounds, port: APP_PORT },
+        say,
+      )
+      : {};
+    return { ...one, ...many };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** The machine is at rest before and after. */
+async function measureOne(
+  stack: OwnStack,
+  machine: MeasuredMachine,
+  folder: string,
+  rounds: number,
+  say: (line: string) => void,
+) {
+  const tally: Tally = { acceptedMs: [], beforeQemuMs: [], hangs: { platform: 0, hand_run: 0 } };
+  // Once each before it counts: files are in the page cache, connections are open.
+  let captured: { original: Original; plan: HandRun } | null = null;
+  await runByPlatform(stack, machine, tally, () => {
+    const original = describeOriginal(machine);
+    const plan = planHandRun(original, folder, `hand${process.pid}`);
+    prepareHandRun(original, plan);
+    captured = { original, plan };
+  });
+  const { original, plan } = captured!;
+  say(`\nthe platform's QEMU:\n  ${original.argv.map(quoted).join(" ")}`);
+  say(`\nthe script of the hand-run:\n${scriptOf(original, plan).replace(/^/gm, "  ")}`);
+  await runByHand(plan, original.address, tally);
+  tally.acceptedMs.length = tally.beforeQemuMs.length = 0;
+
+  const figures = await alternate(rounds, [
+    { name: "platform", run: () => runByPlatform(stack, machine, tally, () => {}) },
+    { name: "hand-run", run: () => runByHand(plan, original.address, tally) },
+  ], (round, name, ms) => say(`round ${round + 1}  ${name.padEnd(8)}  ${ms.toFixed(0)} ms`));
+  const guest = await guestStatusByHand(plan);
+  return report(figures.get("platform")!, figures.get("hand-run")!, tally, guest, machine, say);
 }
 
 function report(

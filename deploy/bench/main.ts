@@ -43,9 +43,15 @@ async function run(wanted: string, options: string[]): Promise<void> {
     });
   }
   const { bench } = await load();
+  if (options.includes("--help")) return describe(wanted, bench);
   const machine = readMachineInfo();
   console.log(`${wanted}: ${bench.summary}`);
   console.log(describeMachine(machine));
   const result = await bench.run(options, (line) => console.log(line));
   console.log(JSON.stringify({ name: wanted, ...result, machine }));
+}
+
+function describe(name: string, { summary, help }: Bench): void {
+  console.log(`bun run bench ${name} [-- options]: ${summary}\n`);
+  console.log(help?.map((line) => `  ${line}`).join("\n") ?? "  deploy/bench/README.md has its options");
 }

@@ -29,7 +29,9 @@ export async function findMachine(stack: OwnStack): Promise<MeasuredMachine> {
   return { machineId: node.machineId, privateIp: node.privateIp, memoryMb: node.guest.memoryMb };
 }
 
-export function describeOriginal({ machineId, privateIp }: MeasuredMachine): Original {
+export function describeOriginal(
+  { machineId, privateIp }: Pick<MeasuredMachine, "machineId" | "privateIp">,
+): Original {
   const { argv } = qemuOf(machineId);
   const link = optionValue(argv, "id=link", "ifname");
   const shown = Bun.spawnSync(["ip", "-json", "address", "show", "dev", link]).stdout.toString();

@@ -10,6 +10,7 @@ import { installMissing } from "../setup/install.ts";
 import { ensureSbinOnPath } from "../setup/sbin-path.ts";
 import { formatDuration, renderFailure } from "../stack/steps.ts";
 import { driverCheck } from "./driver-check.ts";
+import { slowest } from "./slowest.ts";
 import { add, FAIL, NOTHING, PASS, summary, type Tally, tallyOf } from "./tally.ts";
 
 const root = resolve(import.meta.dir, "../..");
@@ -22,6 +23,8 @@ const LONG = /\.long\.ts$/;
 const BENCHES = ["machine-start", "route", "relay", "replica"];
 /** Where a single test names no limit of its own. */
 const TEST_MS_MAX = 30_000;
+/** Of those in one file that say `test.concurrent`, because they wait more than they work. */
+const CONCURRENT_TESTS_MAX = 3;
 const PIPES_CLOSE_MS_MAX = 5_000;
 
 const FOLDERS = ["edge", "control", "vm-init", "deploy"];
@@ -52,8 +55,14 @@ async function main(args: string[]): Promise<number> {
     total = add(total, tally);
     if (tally.failed > 0) failures.push(name);
   };
+  const tookMs = new Map<string, number>();
+  const timed = async (name: string, run: () => Promise<Tally>) => {
+    const before = performance.now();
+    count(name, await run());
+    tookMs.set(name, performance.now() - before);
+  };
   if (patterns.length === 0 && driver === null) {
-    for (const [name, argv] of tools()) count(name, await runTool(name, argv));
+    for (const [name, argv] of tools()) await timed(name, () => runTool(name, argv));
   }
   const files = driver === null ? testFiles(patterns, long) : await suiteOf(driver);
   // Zero of zero tests would count as green.
@@ -61,10 +70,11 @@ async function main(args: string[]): Promise<number> {
     if (driver === null) console.log(`there is no test file with ${patterns.join(" or ")} in its path`);
     count(driver === null ? patterns.join(" ") : `--driver ${driver}`, FAIL);
   }
-  for (const file of files) count(file, await runTestFile(file));
+  for (const file of files) await timed(file, () => runTestFile(file));
   if (long && patterns.length === 0 && driver === null) {
-    for (const name of BENCHES) count(`bench ${name}`, await runBench(name));
+    for (const name of BENCHES) await timed(`bench ${name}`, () => runBench(name));
   }
+  if (tookMs.size > 1) console.log(`\nthe slowest:\n${slowest(tookMs).join("\n")}`);
   console.log(`\ncheck took ${formatDuration(performance.now() - started)}`);
   if (failures.length > 0) console.log(`failed:\n${failures.map((name) => `  ${name}`).join("\n")}`);
   console.log(summary(total));
@@ -117,7 +127,10 @@ async function runBench(name: string): Promise<Tally> {
 async function runTestFile(file: string): Promise<Tally> {
   console.log(`── ${file}`);
   const limit = LONG.test(file) ? LONG_MS_MAX : isE2e(file) ? E2E_FILE_MS_MAX : TEST_FILE_MS_MAX;
-  const argv = [process.execPath, "test", `./${file}`, "--timeout", String(TEST_MS_MAX)];
+  const argv = [
+    ...[process.execPath, "test", `./${file}`, "--timeout", String(TEST_MS_MAX)],
+    ...["--max-concurrency", String(CONCURRENT_TESTS_MAX)],
+  ];
   const { status, output } = await run(argv, limit);
   return tallyOf(output, status);
 }

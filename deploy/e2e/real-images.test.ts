@@ -1,11 +1,14 @@
-/** Images that nobody wrote for Godwit, and images that end badly: each must come to a state and a message that says exactly that. */
+/**
+ * Images that nobody wrote for Godwit, and images that end badly: each must come to a state and a message that says exactly
+ * that. The deploys of one describe run side by side: the worker boots as many VMs at once as it has processors.
+ */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { nginxAsRoot, nginxAsUser } from "./images/nginx.ts";
 import { eatsMemory, exitsWith3, ignoresSignals, withoutPort } from "./images/small.ts";
 import type { TestImage } from "./images/test-image.ts";
-import { Stack } from "./stack.ts";
+import { type Release, Stack } from "./stack.ts";
 
 const STEP_MS = 600_000;
 const stack = new Stack();
@@ -26,13 +29,37 @@ function serviceOn(internalPort: number) {
   return [{ internal_port: internalPort, ports: [{ port: 80 }] }];
 }
 
+/** Deploys by app, begun before the tests that wait for them. */
+class Deploys {
+  readonly #begun = new Map<string, Promise<Release>>();
+
+  async begin(app: string, image: TestImage, more: Record<string, unknown> = {}): Promise<void> {
+    await stack.createApp(app);
+    const release = stack.deploy(app, await push(image), more);
+    // Whoever asks for it hears of a failure.
+    release.catch(() => {});
+    this.#begun.set(app, release);
+  }
+
+  of(app: string): Promise<Release> {
+    return this.#begun.get(app) ?? Promise.reject(new Error(`no deploy of ${app} was begun`));
+  }
+}
+
 describe("Debian's nginx", () => {
-  for (const [name, make] of [["nginx-root", nginxAsRoot], ["nginx-user", nginxAsUser]] as const) {
+  const deploys = new Deploys();
+  const variants = [["nginx-root", nginxAsRoot], ["nginx-user", nginxAsUser]] as const;
+  beforeAll(async () => {
+    for (const [name, make] of variants) {
+      const image = await make();
+      await deploys.begin(name, image, { services: serviceOn(image.port) });
+    }
+  }, STEP_MS);
+
+  for (const [name, make] of variants) {
     test(`${name} serves a 20 MB file through the edge with the right checksum`, async () => {
       const image = await make();
-      await stack.createApp(name);
-      const release = await stack.deploy(name, await push(image), { services: serviceOn(image.port) });
-      expect(release.error).toBeNull();
+      expect((await deploys.of(name)).error).toBeNull();
       expect(await (await stack.get(name)).text()).toBe("it serves\n");
       const file = await (await stack.get(name, image.largeFile.path)).arrayBuffer();
       expect(file.byteLength).toBe(image.largeFile.bytes);
@@ -42,11 +69,26 @@ describe("Debian's nginx", () => {
 });
 
 describe("images that end badly", () => {
+  const deploys = new Deploys();
+  beforeAll(async () => {
+    // Its boot is within its time, so nothing boots beside it.
+    await deploys.begin("silent", await withoutPort(), { waitTimeoutS: 30 });
+    const begun = await stack.until(
+      "its machine runs, or its deploy has failed",
+      () => stack.machines("silent"),
+      ([machine]) => machine !== undefined && !["CREATED", "STARTING"].includes(machine.state),
+      STEP_MS,
+    );
+    expect(begun[0]?.state).toBe("STARTED");
+    await deploys.begin("exits", await exitsWith3());
+    await deploys.begin("eats", await eatsMemory());
+    await deploys.begin("deaf", await ignoresSignals(), { services: [] });
+  }, STEP_MS);
+
   test(
     "a command that exits 3 fails the release with code 3 and its last line, and leaves no machine",
     async () => {
-      await stack.createApp("exits");
-      const release = await stack.deploy("exits", await push(await exitsWith3()));
+      const release = await deploys.of("exits");
       expect(release).toMatchObject({
         status: "FAILED",
         error: { code: "release.machine_exited", fault: "app" },
@@ -59,15 +101,13 @@ describe("images that end badly", () => {
   );
 
   test("a process that eats all memory fails the release as out of memory", async () => {
-    await stack.createApp("eats");
-    const release = await stack.deploy("eats", await push(await eatsMemory()));
+    const release = await deploys.of("eats");
     expect(release).toMatchObject({ error: { code: "release.machine_out_of_memory", fault: "app" } });
     await nothingLeft("eats");
   }, STEP_MS);
 
   test("a process that listens nowhere fails the release, naming the port", async () => {
-    await stack.createApp("silent");
-    const release = await stack.deploy("silent", await push(await withoutPort()), { waitTimeoutS: 20 });
+    const release = await deploys.of("silent");
     expect(release).toMatchObject({ error: { code: "release.not_listening", fault: "app" } });
     expect(release.error!.message).toContain("8080");
     await nothingLeft("silent");
@@ -76,9 +116,7 @@ describe("images that end badly", () => {
   test(
     "a process that ignores its stop signal is killed after its timeout, and the machine says so",
     async () => {
-      await stack.createApp("deaf");
-      const release = await stack.deploy("deaf", await push(await ignoresSignals()), { services: [] });
-      expect(release.error).toBeNull();
+      expect((await deploys.of("deaf")).error).toBeNull();
       const [machine] = await stack.machines("deaf");
       await stack.graphql(
         `mutation ($input: StopMachineInput!) { stopMachine(input: $input) { machine { state } } }`,

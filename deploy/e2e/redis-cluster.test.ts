@@ -1,29 +1,31 @@
 /** The state streams in a Cluster, on different servers: an edge follows all of them, also after one of the servers died. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GLOBAL_STREAM, logStream, regionStream } from "../../control/contract/events.ts";
 import { connectLogRedis } from "../../control/publish/redis.ts";
 import { connectRedis as connectWorker } from "../../control/worker/redis.ts";
 import { until } from "../../edge/edge.fixture.ts";
 import { APP, Cleanups, TestPublisher } from "../../edge/replica/replica.fixture.ts";
-import { newPassword } from "../servers/child.ts";
 import { startRedisCluster } from "../servers/redis-cluster.ts";
+import {
+  comeToRest,
+  folderAndPasswords,
+  rowsOf,
+  untilHealed,
+  untilMoreChanges,
+  WAIT_MS,
+} from "./replication/failover.fixture.ts";
 import { Owners } from "./replication/owners.fixture.ts";
 
 /** Of the three equal shares of the slots, the global stream lies in the second, these in the third and the first. */
 const [REGION, OTHER_REGION] = ["iad", "fra"] as const;
 const NODE_TIMEOUT_MS = 1_000;
 const CHANGES = 30;
-const WAIT_MS = 60_000;
 const cleanups = new Cleanups();
 afterEach(() => cleanups.run(), 60_000);
 
 async function aCluster() {
-  const folder = mkdtempSync(join(tmpdir(), "godwit-cluster-"));
-  cleanups.add(() => rmSync(folder, { recursive: true, force: true }));
-  const passwords = { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() };
+  const { folder, passwords } = folderAndPasswords(cleanups, "cluster");
   const redis = await startRedisCluster({ folder, passwords, nodeTimeoutMs: NODE_TIMEOUT_MS });
   cleanups.add(() => redis.stop());
   return { folder, redis };
@@ -51,22 +53,16 @@ test(
     await host.digest();
 
     const { replica } = cleanups.follow({ file: join(folder, "replica.sqlite"), url: redis.urlOf("edge") });
-    const rowsOf = () => replica.stored().map(({ table, key }) => `${table} ${key}`).sort();
     owners.beginLoad();
-    await until(() => owners.changes > CHANGES && rowsOf().includes("hosts h2"), WAIT_MS);
+    await until(() => owners.changes > CHANGES && rowsOf(replica).includes("hosts h2"), WAIT_MS);
 
     const killed = await redis.killOwner(GLOBAL_STREAM);
     await until(async () => await redis.ownerPort(GLOBAL_STREAM) !== killed, WAIT_MS);
-    const from = owners.changes;
-    await until(() => owners.changes > from + CHANGES, WAIT_MS);
-    await owners.endLoad();
-    await until(async () => await owners.waiting() === 0, WAIT_MS);
+    await untilMoreChanges(owners, CHANGES);
+    await comeToRest(owners);
 
     const rows = [...await owners.rows(), "hosts h2"].sort();
-    await until(() => {
-      const { healing, digests } = replica.status();
-      return healing === null && digests.differing === 0 && Bun.deepEquals(rowsOf(), rows);
-    }, WAIT_MS);
+    await untilHealed(replica, rows);
     expect(Object.keys(replica.status().streams).sort()).toEqual([...streams].sort());
     // News that come one after the other, each within the wait for the others'.
     for (const state of ["cordoned", "ready"] as const) {

@@ -46,13 +46,13 @@ export class Stack {
   readonly home: string;
   /** On top of this process's own environment, for every command. */
   env: Record<string, string> = {};
-  readonly #portBase: number;
+  readonly portBase: number;
   #up: UpAnswer | null = null;
 
   constructor(home = mkdtempSync(join(tmpdir(), "godwit-e2e-"))) {
     this.home = home;
     // Below 32,768, where Linux begins to give ports to outgoing connections.
-    this.#portBase = 20_000 + Math.floor(Math.random() * 600) * 20;
+    this.portBase = 20_000 + Math.floor(Math.random() * 600) * 20;
   }
 
   get answer(): UpAnswer {
@@ -66,7 +66,7 @@ export class Stack {
       "--detach",
       "--json",
       "--port-base",
-      String(this.#portBase),
+      String(this.portBase),
       ...more,
     );
     if (run.status !== 0) throw new Error(`up failed with ${run.status}\n${run.stderr}\n${run.stdout}`);

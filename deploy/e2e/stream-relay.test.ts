@@ -1,33 +1,31 @@
 /** A region's relay behind a Sentinel that fails over, and through a Cluster. */
 import { afterEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GLOBAL_STREAM, regionStream } from "../../control/contract/events.ts";
 import { until } from "../../edge/edge.fixture.ts";
 import { Cleanups } from "../../edge/replica/replica.fixture.ts";
 import { SetBackRedis, startRelay, untilSame } from "../../edge/stream-relay/relay.fixture.ts";
-import { newPassword } from "../servers/child.ts";
 import { startRedisCluster } from "../servers/redis-cluster.ts";
 import { startRedisSentinel } from "../servers/redis-sentinel.ts";
+import {
+  comeToRest,
+  folderAndPasswords,
+  rowsOf,
+  untilHealed,
+  untilItHas,
+  untilMoreChanges,
+  WAIT_MS,
+} from "./replication/failover.fixture.ts";
 import { Owners } from "./replication/owners.fixture.ts";
 
 const CHANGES = 40;
-const WAIT_MS = 60_000;
 const cleanups = new Cleanups();
 afterEach(() => cleanups.run(), 60_000);
-
-function folderAndPasswords() {
-  const folder = mkdtempSync(join(tmpdir(), "godwit-stream-relay-"));
-  cleanups.add(() => rmSync(folder, { recursive: true, force: true }));
-  const passwords = { admin: newPassword(), api: newPassword(), worker: newPassword(), edge: newPassword() };
-  return { folder, passwords };
-}
 
 test(
   "an upstream that fails over under load reaches the edges of a region with every acknowledged row",
   async () => {
-    const { folder, passwords } = folderAndPasswords();
+    const { folder, passwords } = folderAndPasswords(cleanups, "stream-relay");
     const upstream = await startRedisSentinel({
       folder: join(folder, "upstream"),
       passwords,
@@ -39,38 +37,28 @@ test(
     cleanups.add(() => owners.stop());
     const { relay } = startRelay(cleanups, upstream.urlOf("edge"), regional.relayUrl);
     const { replica } = cleanups.follow({ file: join(folder, "replica.sqlite"), url: regional.edgeUrl });
-    const rowsOf = () => replica.stored().map(({ table, key }) => `${table} ${key}`).sort();
 
     owners.beginLoad();
-    await until(() => owners.changes > CHANGES && rowsOf().length > CHANGES, WAIT_MS);
+    await until(() => owners.changes > CHANGES && rowsOf(replica).length > CHANGES, WAIT_MS);
     const killed = await upstream.killPrimary(async () => {
-      const from = owners.changes;
-      await until(() => owners.changes > from + CHANGES, WAIT_MS);
+      await untilMoreChanges(owners, CHANGES);
     });
     await until(async () => await upstream.primaryPort() !== killed, WAIT_MS);
-    const from = owners.changes;
-    await until(() => owners.changes > from + CHANGES, WAIT_MS);
-    await owners.endLoad();
-    await until(async () => await owners.waiting() === 0, WAIT_MS);
+    await untilMoreChanges(owners, CHANGES);
+    await comeToRest(owners);
 
     const rows = await owners.rows();
-    await until(() => {
-      const { healing, digests } = replica.status();
-      return healing === null && digests.differing === 0 && Bun.deepEquals(rowsOf(), rows);
-    }, WAIT_MS);
+    await untilHealed(replica, rows);
     expect(relay.status().reconnects).toBeGreaterThan(0);
     // Who begins only now finds all of it in the region's own streams.
     const late = cleanups.follow({ file: join(folder, "late.sqlite"), url: regional.edgeUrl }).replica;
-    await until(
-      () => Bun.deepEquals(late.stored().map(({ table, key }) => `${table} ${key}`).sort(), rows),
-      WAIT_MS,
-    );
+    await untilItHas(late, rows);
   },
   240_000,
 );
 
 test("relays copy into a Cluster and out of one", async () => {
-  const { folder, passwords } = folderAndPasswords();
+  const { folder, passwords } = folderAndPasswords(cleanups, "stream-relay");
   const cluster = await startRedisCluster({
     folder: join(folder, "cluster"),
     passwords,

@@ -67,29 +67,6 @@ describe("two stacks on one machine", () => {
     expect(lines[0]!.machine).toMatch(/^[0-9a-f]{14}$/);
   }, STEP_MS);
 
-  test("an edge hears its membership agent, and begins anew from the replica beside control", async () => {
-    const { edge_admin_url } = JSON.parse(readFileSync(join(one.home, "cli.json"), "utf8"));
-    const page = async (path: string) => await (await fetch(`${edge_admin_url}${path}`)).text();
-    expect(await page("/metrics")).toContain("\ngodwit_edge_membership_connected 1\n");
-    const snapshots = snapshotFilesOf(homeAt(one.home));
-    await one.until(
-      "there is a snapshot",
-      () => Promise.resolve(new SnapshotFolder(snapshotFolderOf(snapshots.replica)).list()),
-      (list) => list.length > 0,
-      SNAPSHOT_MS,
-    );
-    for (const name of readdirSync(join(one.home, "edge"))) {
-      if (name.startsWith("replica.sqlite")) rmSync(join(one.home, "edge", name), { recursive: true });
-    }
-    await one.until(
-      "the edge begins anew",
-      async () => JSON.parse(await page("/replica")).last_bootstrap,
-      (bootstrap) => bootstrap?.from.startsWith("http://127.0.0.1:") === true,
-      HEAL_MS,
-    );
-    expect((await one.get("example")).status).toBe(200);
-  }, STEP_MS);
-
   test("down of one leaves the other alone", async () => {
     expect((await one.command("down")).status).toBe(0);
     expect(await leftovers(one)).toEqual([]);
@@ -117,15 +94,24 @@ describe("two stacks on one machine", () => {
       GODWIT_DATABASE_URL: "postgres://godwit:secret-word@127.0.0.1:1/godwit",
       GODWIT_REDIS_URL: "redis://api:secret-word@127.0.0.1:1/0",
     };
-    for (const [name, url] of Object.entries(away)) {
-      one.env = { [name]: url };
-      const run = await one.command("up", "--detach", "--json");
-      expect({ name, failed: run.status !== 0 }).toEqual({ name, failed: true });
-      expect(run.stdout + run.stderr).toContain("127.0.0.1:1");
-      expect(run.stdout + run.stderr).not.toContain("secret-word");
-      expect(await leftovers(one)).toEqual([]);
+    // Each waits for its server for a while: side by side, from homes of their own.
+    const other = new Stack();
+    try {
+      await Promise.all(
+        Object.entries(away).map(async ([name, url], at) => {
+          const stack = [one, other][at]!;
+          stack.env = { [name]: url };
+          const run = await stack.command("up", "--detach", "--json", "--port-base", String(stack.portBase));
+          expect({ name, failed: run.status !== 0 }).toEqual({ name, failed: true });
+          expect(run.stdout + run.stderr).toContain("127.0.0.1:1");
+          expect(run.stdout + run.stderr).not.toContain("secret-word");
+          expect(await leftovers(stack)).toEqual([]);
+        }),
+      );
+    } finally {
+      one.env = {};
+      await other.downAndPurge();
     }
-    one.env = {};
   }, STEP_MS);
 
   test("up uses the Postgres and the Redis that the environment names", async () => {
@@ -156,6 +142,30 @@ describe("two stacks on one machine", () => {
       await three.downAndPurge();
       await Promise.all([postgres.stop(), redis.stop()]);
     }
+  }, STEP_MS);
+
+  test("an edge hears its membership agent, and begins anew from the replica beside control", async () => {
+    const { edge_admin_url } = JSON.parse(readFileSync(join(two.home, "cli.json"), "utf8"));
+    const page = async (path: string) => await (await fetch(`${edge_admin_url}${path}`)).text();
+    expect(await page("/metrics")).toContain("\ngodwit_edge_membership_connected 1\n");
+    // Due within a minute of the start: by now that has passed.
+    const snapshots = snapshotFilesOf(homeAt(two.home));
+    await two.until(
+      "there is a snapshot",
+      () => Promise.resolve(new SnapshotFolder(snapshotFolderOf(snapshots.replica)).list()),
+      (list) => list.length > 0,
+      SNAPSHOT_MS,
+    );
+    for (const name of readdirSync(join(two.home, "edge"))) {
+      if (name.startsWith("replica.sqlite")) rmSync(join(two.home, "edge", name), { recursive: true });
+    }
+    await two.until(
+      "the edge begins anew",
+      async () => JSON.parse(await page("/replica")).last_bootstrap,
+      (bootstrap) => bootstrap?.from.startsWith("http://127.0.0.1:") === true,
+      HEAL_MS,
+    );
+    expect((await two.get("example")).status).toBe(200);
   }, STEP_MS);
 
   test("doctor says what it looked at, in JSON too", async () => {

@@ -1,7 +1,7 @@
 /** The processes of a stack in the order of their start, each with how to start it and how to know that it answers. */
 import { join, resolve } from "node:path";
 import { EdgeConfig } from "../../control/contract/process-config.ts";
-import { connect } from "node:net";
+import { isListening } from "../../edge/replicate/owner-socket.ts";
 import { type Server, startServer } from "../servers/child.ts";
 import { startPostgres } from "../servers/postgres.ts";
 import { startRedis } from "../servers/redis.ts";
@@ -151,17 +151,6 @@ export function stackParts({ home, record, ports, secrets, elsewhere }: StackPar
     ),
   );
   return parts;
-}
-
-function isListening(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const client = connect(socket);
-    client.once("connect", () => {
-      client.destroy();
-      resolve(true);
-    });
-    client.once("error", () => resolve(false));
-  });
 }
 
 async function answers(url: string, unix?: string): Promise<boolean> {

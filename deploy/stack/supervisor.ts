@@ -6,6 +6,7 @@ import { existsSync, readdirSync, renameSync, statSync, truncateSync } from "nod
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../../control/contract/errors.ts";
+import { pause } from "../../control/worker/backoff.ts";
 import type { Server } from "../servers/child.ts";
 import { recordOf, removeRecord, writeRecord } from "./identity.ts";
 import type { Part } from "./parts.ts";
@@ -167,17 +168,6 @@ export class Supervisor {
       if (await this.#start(kept)) return;
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
-  });
 }
 
 /** Cuts logs that grew past their bound; writers append, so a truncated file goes on from its start. */

@@ -12,7 +12,7 @@ export async function listenOnSocket(server: Server, socket: string): Promise<vo
   if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX) {
     throw new Error(`a socket's path has at most ${SOCKET_PATH_BYTES_MAX} bytes`);
   }
-  if (await answers(socket)) throw new Error("somebody answers there");
+  if (await isListening(socket)) throw new Error("somebody answers there");
   try {
     unlinkSync(socket); // left by one that was killed
   } catch {
@@ -34,7 +34,8 @@ export function listening(server: Server, listen: () => void): Promise<void> {
   });
 }
 
-function answers(socket: string): Promise<boolean> {
+/** Whether somebody takes connections there. */
+export function isListening(socket: string): Promise<boolean> {
   return new Promise((resolve) => {
     const client = connect(socket);
     client.once("connect", () => {

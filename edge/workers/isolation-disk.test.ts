@@ -1,6 +1,7 @@
 /**
  * The disk under the replica: full, read-only, its file locked, damaged or gone. No request fails, and rows are routed
- * again once the fault is over. Mounts are private to the test: folders of its own, unmounted at its end.
+ * again once the fault is over. Mounts are private to the test: folders of its own, unmounted at its end. Each test has an
+ * edge of its own and waits most of its time.
  */
 import { afterAll, expect, test } from "bun:test";
 import {
@@ -70,9 +71,32 @@ const inTrouble = (edge: IsolatedEdge) =>
     return !connected || Object.values(replicator.restarts).some((times) => times > 0);
   });
 
+// First, because it takes longest: the replicator crashes until one of its starts finds the damage.
+test.concurrent(
+  "a file that is damaged under the replicator holds up no request, and is replaced",
+  async () => {
+    await withIsolatedEdge({}, async (edge) => {
+      await publishMany(edge, "before");
+      await edge.routesNews();
+      // The head stays, so that only who reads further finds out.
+      const path = resolve(dirname(edge.replicaFile), readlinkSync(edge.replicaFile));
+      for (const each of [path, `${path}-wal`]) {
+        const descriptor = openSync(each, "r+");
+        const { size } = statSync(each);
+        const from = each === path ? 4_096 : 0;
+        if (size > from) writeSync(descriptor, Buffer.alloc(size - from, 0xa5), 0, size - from, from);
+        closeSync(descriptor);
+      }
+      await publishMany(edge, "after");
+      await edge.routesNews();
+    });
+  },
+  MS_MAX,
+);
+
 if (full === null) skipped("a tmpfs that is full");
 else {
-  test(
+  test.concurrent(
     "a full disk holds up no request, and what could not be stored is routed when there is room",
     async () => {
       await withIsolatedEdge({ replicaFolder: full }, async (edge) => {
@@ -102,7 +126,7 @@ else {
 
 if (readOnly === null) skipped("an ext4 that goes read-only");
 else {
-  test(
+  test.concurrent(
     "a disk that goes read-only holds up no request, and another in its place is filled anew",
     async () => {
       await withIsolatedEdge({ replicaFolder: readOnly }, async (edge) => {
@@ -131,7 +155,7 @@ const LOCKER = `
   database.run("ROLLBACK");
 `;
 
-test(
+test.concurrent(
   "a file that another program has locked holds up no request, and is not taken for a damaged one",
   async () => {
     await withIsolatedEdge({}, async (edge) => {
@@ -158,33 +182,19 @@ test(
   MS_MAX,
 );
 
-test("a file that is damaged under the replicator holds up no request, and is replaced", async () => {
-  await withIsolatedEdge({}, async (edge) => {
-    await publishMany(edge, "before");
-    await edge.routesNews();
-    // The head stays, so that only who reads further finds out.
-    const path = resolve(dirname(edge.replicaFile), readlinkSync(edge.replicaFile));
-    for (const each of [path, `${path}-wal`]) {
-      const descriptor = openSync(each, "r+");
-      const { size } = statSync(each);
-      const from = each === path ? 4_096 : 0;
-      if (size > from) writeSync(descriptor, Buffer.alloc(size - from, 0xa5), 0, size - from, from);
-      closeSync(descriptor);
-    }
-    await publishMany(edge, "after");
-    await edge.routesNews();
-  });
-}, MS_MAX);
-
-test("a file that is deleted under the replicator holds up no request, and is made anew", async () => {
-  await withIsolatedEdge({}, async (edge) => {
-    await edge.routesNews();
-    const before = await edge.replicator();
-    for (const name of readdirSync(edge.folder)) {
-      if (name.startsWith("replica.sqlite")) unlinkSync(join(edge.folder, name));
-    }
-    await edge.replicator(before);
-    await edge.routesNews();
-    expect(existsSync(edge.replicaFile)).toBe(true);
-  });
-}, MS_MAX);
+test.concurrent(
+  "a file that is deleted under the replicator holds up no request, and is made anew",
+  async () => {
+    await withIsolatedEdge({}, async (edge) => {
+      await edge.routesNews();
+      const before = await edge.replicator();
+      for (const name of readdirSync(edge.folder)) {
+        if (name.startsWith("replica.sqlite")) unlinkSync(join(edge.folder, name));
+      }
+      await edge.replicator(before);
+      await edge.routesNews();
+      expect(existsSync(edge.replicaFile)).toBe(true);
+    });
+  },
+  MS_MAX,
+);

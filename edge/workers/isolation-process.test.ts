@@ -13,7 +13,7 @@ const SHORT: WatchLimits = {
 };
 const MS_MAX = 200_000;
 
-test("a replicator that hangs is replaced, and no request waits for it", async () => {
+test.concurrent("a replicator that hangs is replaced, and no request waits for it", async () => {
   await withIsolatedEdge({}, async (edge) => {
     await edge.routesNews();
     const hung = await edge.replicator();
@@ -25,7 +25,7 @@ test("a replicator that hangs is replaced, and no request waits for it", async (
   });
 }, MS_MAX);
 
-test("a replicator that is killed again and again is started again and again", async () => {
+test.concurrent("a replicator that is killed again and again is started again and again", async () => {
   await withIsolatedEdge({}, async (edge) => {
     let pid = await edge.replicator();
     for (let times = 1; times <= 3; times++) {
@@ -37,6 +37,7 @@ test("a replicator that is killed again and again is started again and again", a
   });
 }, MS_MAX);
 
+// These take a processor, and have short limits: one at a time.
 for (
   const [what, program, reason] of [
     ["spins", "./spinning-replicator.fixture.ts", "silent"],

@@ -1,6 +1,7 @@
 /**
  * Redis paused, killed, or in place of it something that speaks nonsense or nothing: no request fails, no replicator is
- * replaced for it, and rows are routed again afterwards.
+ * replaced for it, and rows are routed again afterwards. Each test has an edge and a Redis of its own and waits most of its
+ * time.
  */
 import { expect, test } from "bun:test";
 import { once } from "node:events";
@@ -12,7 +13,7 @@ const UNTOUCHED = { ended: 0, silent: 0, stalled: 0, news_held: 0, unreadable: 0
 
 const disconnected = (edge: IsolatedEdge) => eventually(async () => !(await edge.replica()).connected);
 
-test("a Redis that pauses its clients holds up no request", async () => {
+test.concurrent("a Redis that pauses its clients holds up no request", async () => {
   await withIsolatedEdge({}, async (edge) => {
     await edge.routesNews();
     await edge.redis.client.call("CLIENT", "PAUSE", "8000", "ALL");
@@ -22,7 +23,7 @@ test("a Redis that pauses its clients holds up no request", async () => {
   });
 }, MS_MAX);
 
-test("a Redis that hangs holds up no request", async () => {
+test.concurrent("a Redis that hangs holds up no request", async () => {
   await withIsolatedEdge({}, async (edge) => {
     const { pid } = edge.redis.server;
     process.kill(pid, "SIGSTOP");
@@ -36,7 +37,7 @@ test("a Redis that hangs holds up no request", async () => {
   });
 }, MS_MAX);
 
-test("a Redis that is killed and comes back holds up no request", async () => {
+test.concurrent("a Redis that is killed and comes back holds up no request", async () => {
   await withIsolatedEdge({}, async (edge) => {
     for (let times = 0; times < 2; times++) {
       const { pid, exited } = edge.redis.server;
@@ -60,7 +61,7 @@ const FAULTS: Record<string, (client: Socket) => void> = {
 };
 
 for (const [what, fault] of Object.entries(FAULTS)) {
-  test(`something in place of Redis that ${what} holds up no request`, async () => {
+  test.concurrent(`something in place of Redis that ${what} holds up no request`, async () => {
     let redisPort = 0;
     let isFaulty = false;
     const clients = new Set<Socket>();

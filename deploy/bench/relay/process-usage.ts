@@ -8,6 +8,8 @@ import { readdirSync, readFileSync } from "node:fs";
 export interface ProcessUsage {
   /** User and system time since the processes' starts. */
   readonly cpuMs: number;
+  /** The same of their children that have ended, with those' own. */
+  readonly endedCpuMs: number;
   readonly rssKb: number;
 }
 
@@ -18,6 +20,7 @@ const PAGE_KB = 4;
 interface Stat {
   readonly parent: number;
   readonly ticks: number;
+  readonly endedTicks: number;
   readonly pages: number;
 }
 
@@ -32,12 +35,18 @@ export function usageOf(pid: number): ProcessUsage {
     }
   }
   let ticks = 0;
+  let endedTicks = 0;
   let pages = 0;
   for (const member of familyOf(pid, stats)) {
     ticks += stats.get(member)!.ticks;
+    endedTicks += stats.get(member)!.endedTicks;
     pages += stats.get(member)!.pages;
   }
-  return { cpuMs: ticks * 1_000 / TICKS_PER_S, rssKb: pages * PAGE_KB };
+  return {
+    cpuMs: ticks * 1_000 / TICKS_PER_S,
+    endedCpuMs: endedTicks * 1_000 / TICKS_PER_S,
+    rssKb: pages * PAGE_KB,
+  };
 }
 
 /** Without its descendants. */
@@ -48,7 +57,12 @@ export function ownCpuMsOf(pid: number): number {
 /** The second field, a name in parentheses, may hold spaces and parentheses itself. */
 export function parseStat(stat: string): Stat {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ").map(Number);
-  return { parent: fields[1]!, ticks: fields[11]! + fields[12]!, pages: fields[21]! };
+  return {
+    parent: fields[1]!,
+    ticks: fields[11]! + fields[12]!,
+    endedTicks: fields[13]! + fields[14]!,
+    pages: fields[21]!,
+  };
 }
 
 function familyOf(pid: number, stats: ReadonlyMap<number, Stat>): number[] {

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
 import { consoleArgument, kernelCommandLine, machineTypeOf, qemuArguments } from "./qemu-arguments.ts";
+import { spec } from "../vm-spec.fixture.ts";
 import { qemuPaths } from "./qemu-paths.ts";
 
 const guest = {
@@ -7,18 +8,6 @@ const guest = {
   initramfs_file: "/home/images/initramfs.gz",
   init_drive_file: "/home/images/init.erofs",
   init_folder: "/home/images/init",
-};
-const spec = {
-  machineId: "0123456789abcd",
-  folder: "/home/machines/0123456789abcd",
-  runFolder: "/run/godwit-1/machines/0123456789abcd",
-  prefix: "gw00abcd",
-  guest: { cpu_kind: "shared" as const, cpus: 2 as const, memory_mb: 512 },
-  imageFile: "/home/images/sha256-1.erofs",
-  layerFile: "/home/machines/0123456789abcd/layer.ext4",
-  link: { name: "gw00abcdt7", mac: "02:01:23:45:67:89" },
-  rates: { diskIops: null, diskBytesPerS: null, networkBytesPerS: null },
-  attempt: 0,
 };
 const argumentsFor = (change: Partial<typeof spec> = {}, acceleration: "kvm" | "tcg" = "tcg") =>
   qemuArguments({ ...spec, ...change }, guest, qemuPaths({ ...spec, ...change }), acceleration);
