@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import type { GuestStatus } from "../contract/guest-api.ts";
 import { within } from "./backoff.ts";
 import type { Host } from "./host.ts";
-import { HELLO_PATIENCE, isPatient } from "./patience.ts";
+import { isPatient, type Patience, RESUMED_PATIENCE } from "./patience.ts";
 import { findMachine } from "./store/machines.ts";
 import { cpuTimeMs, wantedMs } from "./vmm/process-stats.ts";
 import type { Watcher } from "./watch.ts";
@@ -20,11 +20,10 @@ const CLOCK_OFF_MS = 2_000;
 
 /** How the boot ended, by the guest's own word; null where there was none in time or the VM is gone. */
 export async function guestOf(
-  host: Pick<Host, "probe">,
   watcher: Watcher,
+  patience: Patience,
   signal: AbortSignal,
 ): Promise<GuestStatus | null> {
-  const patience = HELLO_PATIENCE[host.probe.acceleration];
   const begun = performance.now();
   let isHeard = false;
   void watcher.hello.then(() => isHeard = true);
@@ -37,18 +36,18 @@ export async function guestOf(
   return await within(watcher.booted, BOOT_WAIT_MS, signal);
 }
 
-/** Never rejects. A guest that says nothing has not come back: its VM is ended, and whoever needs it boots it anew. */
+/** Never rejects. A guest that says nothing has not come back: its VM is ended, and its restart policy says what follows. */
 export async function greetResumed(host: Host, watcher: Watcher): Promise<void> {
   const { machineId } = watcher.vm;
-  if (await guestOf(host, watcher, new AbortController().signal) !== null) {
+  const patience = RESUMED_PATIENCE[host.probe.acceleration];
+  if (await guestOf(watcher, patience, new AbortController().signal) !== null) {
     return await tellResumed(host, watcher);
   }
   const isStill = host.watchers.find(machineId) === watcher &&
     findMachine(host.store, machineId)?.state === "started";
   if (!isStill) return;
   host.metrics.silentBoots.inc();
-  host.logs.system(machineId, "the guest said nothing after it was resumed, so its VM was killed");
-  await watcher.vm.kill().catch((error) =>
+  await watcher.endVm("the guest said nothing after it was resumed, so its VM was killed").catch((error) =>
     host.log.error({ machine: machineId, err: error }, "cannot kill a VM that is silent after its resume")
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { HELLO_PATIENCE, isPatient } from "./patience.ts";
+import { HELLO_PATIENCE, isPatient, RESUMED_PATIENCE } from "./patience.ts";
 
 describe("isPatient()", () => {
   const { tcg, kvm } = HELLO_PATIENCE;
@@ -14,6 +14,13 @@ describe("isPatient()", () => {
     expect(isPatient(tcg, 24_000, used(1_000, 2_000))).toBe(true);
     expect(isPatient(tcg, 26_000, used(5_000, 6_000))).toBe(true);
     expect(isPatient(tcg, 31_000, used(5_000, 6_000))).toBe(false);
+  });
+  test("gives a resumed guest less time than one that boots", () => {
+    for (const acceleration of ["tcg", "kvm"] as const) {
+      const [resumed, booted] = [RESUMED_PATIENCE[acceleration], HELLO_PATIENCE[acceleration]];
+      expect(resumed.waitMs).toBeLessThan(booted.waitMs);
+      expect(resumed.waitMsMax).toBeLessThan(booted.waitMsMax);
+    }
   });
   test("ends at the last bound in any case", () => {
     expect(isPatient(tcg, 120_000, used(0))).toBe(false);

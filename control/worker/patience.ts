@@ -28,6 +28,13 @@ export const HELLO_PATIENCE: Readonly<Record<VmmProbe["acceleration"], Patience>
   none: { waitMs: 15_000, cpuMs: 0, waitMsMax: 15_000 },
 };
 
+/** Until the first word of a guest that was resumed, which has nothing to boot: an edge may hold requests meanwhile. */
+export const RESUMED_PATIENCE: Readonly<Record<VmmProbe["acceleration"], Patience>> = {
+  tcg: { waitMs: 15_000, cpuMs: 8_000, waitMsMax: 60_000 },
+  kvm: { waitMs: 5_000, cpuMs: 0, waitMsMax: 5_000 },
+  none: { waitMs: 15_000, cpuMs: 0, waitMsMax: 15_000 },
+};
+
 export function isPatient(patience: Patience, waitedMs: number, { cpuMs, wantedMs }: Effort): boolean {
   if (waitedMs < patience.waitMs) return true;
   const idleMs = wantedMs === null ? 0 : waitedMs - wantedMs;

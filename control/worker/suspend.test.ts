@@ -1,15 +1,23 @@
-/** Suspend and resume through a real agent, on QEMU: four boots to the end. Kills are in kill-at-every-step.test.ts. */
+/** Suspend and resume through a real agent, on QEMU: five boots to the end. Kills are in kill-at-every-step.test.ts. */
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { EdgeMachine } from "../contract/worker-edge-api.ts";
 import type { MachineSpec, MachineView } from "../contract/machine.ts";
 import type { HostView } from "../contract/worker-api.ts";
 import { remainsOf } from "./host.ts";
 import { TestWorker } from "./testbed.fixture.ts";
+import { tryConnect } from "./vmm/control-stream.ts";
 import { qemuPaths } from "./vmm/qemu/qemu-paths.ts";
 
 const TEST_MS_MAX = 180_000;
-const POLLS_MAX = 1_000;
+const LOG_MS_MAX = 20_000;
+const SLEEP_MS = 6_000;
+/** Well below SLEEP_MS. */
+const CLOCK_OFF_MS_MAX = 3_000;
+/** RESUMED_PATIENCE at its longest, a restart's first wait and a boot. */
+const SILENT_MS_MAX = 120_000;
+const SOCKET_MS_MAX = 10_000;
 
 let worker: TestWorker;
 let spec: MachineSpec;
@@ -18,10 +26,18 @@ beforeAll(async () => {
   worker = await TestWorker.create({ vmm: "qemu" });
   await worker.start();
   await worker.pull({
-    Cmd: ["/bin/sh", "-c", "n=0; while :; do n=$((n+1)); echo count $n; sleep 0.2; done"],
+    Cmd: [
+      "/bin/sh",
+      "-c",
+      "trap 'echo awake' USR1; n=0; while :; do n=$((n+1)); echo count $n; sleep 0.2; done",
+    ],
   });
   const service = worker.spec().services[0]!;
-  spec = worker.spec({ services: [{ ...service, auto_stop_machines: "suspend" }] });
+  spec = worker.spec({
+    services: [{ ...service, auto_stop_machines: "suspend" }],
+    resume_hook: { signal: "SIGUSR1" },
+    restart: { policy: "on-failure", max_retries: 3 },
+  });
   path = `/v1/machines/${spec.id}`;
   await worker.call("PUT", path, spec);
 }, 120_000);
@@ -41,13 +57,24 @@ const published = async (state: string) => {
 };
 const saved = () => qemuPaths(remainsOf(worker.config, spec.id)).saved;
 
-async function until(accept: (said: string[]) => boolean): Promise<void> {
-  for (let polls = 0;; polls++) {
+async function until(accept: (said: string[]) => boolean, msMax = LOG_MS_MAX): Promise<void> {
+  for (const begun = performance.now();;) {
     const said = await lines();
     if (accept(said)) return;
-    if (polls === POLLS_MAX) throw new Error(`the log never said it: ${said.slice(-10).join(" / ")}`);
+    if (performance.now() - begun > msMax) {
+      throw new Error(`the log never said it: ${said.slice(-10).join(" / ")}`);
+    }
     await Bun.sleep(20);
   }
+}
+/** Connects to a socket as soon as it is there. */
+async function firstAt(socketFile: string): Promise<Socket> {
+  for (const begun = performance.now(); performance.now() - begun < SOCKET_MS_MAX;) {
+    const socket = await tryConnect(socketFile);
+    if (socket !== null) return socket;
+    await Bun.sleep(1);
+  }
+  throw new Error(`nobody listens at ${socketFile}`);
 }
 async function started(): Promise<void> {
   await ask("start");
@@ -92,6 +119,29 @@ test(
       "resumed",
     ]);
     expect(await metric('godwit_worker_resumes_total{outcome="resumed"}')).toBe(1);
+  },
+  TEST_MS_MAX,
+);
+
+test(
+  "a machine that slept is told the time and hears that it was resumed",
+  async () => {
+    const offMs = async () => {
+      const sentMs = Date.now();
+      const { stdout } = await worker.call<{ stdout: string }>("POST", `${path}/exec`, {
+        argv: ["/bin/busybox", "date", "+%s"],
+      });
+      // The guest's clock was read between the two, to the second.
+      const guestMs = Number(stdout) * 1_000;
+      return Math.max(sentMs - 1_000 - guestMs, guestMs - Date.now(), 0);
+    };
+    expect(await offMs()).toBeLessThan(CLOCK_OFF_MS_MAX);
+    await suspended();
+    // What a clock that stood still would be behind by.
+    await Bun.sleep(SLEEP_MS);
+    await started();
+    await until((said) => said.lastIndexOf("awake") > said.lastIndexOf("resumed"));
+    expect(await offMs()).toBeLessThan(CLOCK_OFF_MS_MAX);
   },
   TEST_MS_MAX,
 );
@@ -148,6 +198,30 @@ test("memory that was damaged costs a boot, which the log and a metric tell", as
     .toHaveLength(1);
   expect(await metric('godwit_worker_resumes_total{outcome="booted"}')).toBe(1);
 }, TEST_MS_MAX);
+
+test(
+  "a guest that is silent after its resume is killed, and its restart policy boots it anew",
+  async () => {
+    await suspended();
+    const { control } = qemuPaths(remainsOf(worker.config, spec.id));
+    await ask("start");
+    // QEMU serves one client of the guest's port: the worker's words wait behind this one, and no answer comes.
+    const squatter = await firstAt(control);
+    expect(await worker.wait(spec.id, "started")).toMatchObject({ state: "started", restarts: 0 });
+    await until((said) => said.lastIndexOf("count 1") > said.lastIndexOf("resumed"), SILENT_MS_MAX);
+    squatter.destroy();
+    expect(await worker.wait(spec.id, "started")).toMatchObject({
+      state: "started",
+      restarts: 1,
+      last_exit: {
+        exit_code: null,
+        requested: false,
+        reason: "the guest said nothing after it was resumed, so its VM was killed",
+      },
+    });
+  },
+  TEST_MS_MAX,
+);
 
 test("destroy overtakes a suspend, and nothing is left", async () => {
   await ask("suspend");

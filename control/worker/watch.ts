@@ -55,6 +55,7 @@ export class Watcher {
   #nextRun = Promise.withResolvers<void>();
   #client: GuestClient | null = null;
   #nextSeq: number;
+  #whyEnded: string | null = null;
 
   constructor(options: WatcherOptions) {
     this.#options = options;
@@ -119,6 +120,12 @@ export class Watcher {
     return Promise.resolve().then(() => this.guest().acknowledgeExit());
   }
 
+  /** Kills the VM. It has ended unasked then, and this is why. */
+  async endVm(why: string): Promise<void> {
+    this.#whyEnded = why;
+    await this.vm.kill();
+  }
+
   /** Lets go of the VM without touching it. */
   detach(): void {
     this.#end.abort();
@@ -133,7 +140,7 @@ export class Watcher {
     this.#end.abort();
     this.#client?.close();
     this.#settle();
-    return exit;
+    return { ...exit, reason: exit.reason ?? this.#whyEnded };
   }
 
   #settle(): void {

@@ -20,18 +20,22 @@ export function createLink(link: MachineLink, kind: LinkRequest["kind"]): string
 
 /** The same number of lines for every link: LINES_OF_SETUP. */
 export function setUpLink(link: MachineLink, machineId: string): string[] {
-  const { name, mtu, gateway4, address6 } = link;
+  const { name, mac, mtu, gateway4, address4, address6 } = link;
   return [
     // Without addrgenmode none the host would announce itself with a second link-local address and ask for routers.
     `link set dev ${name} address ${hostMac(machineId)} mtu ${mtu} addrgenmode none up`,
     `address replace ${gateway4}/31 dev ${name}`,
     `address replace ${GATEWAY6}/64 dev ${name} nodad`,
     `route replace ${address6} dev ${name}`,
+    // Known, so that the first packet to a machine that wakes need not ask for it and wait for its answer.
+    ...[address4, address6].map((address) =>
+      `neighbour replace ${address.slice(0, address.indexOf("/"))} lladdr ${mac} dev ${name}`
+    ),
     `link set dev ${name} alias ${machineId}`,
   ];
 }
 
-export const LINES_OF_SETUP = 5;
+export const LINES_OF_SETUP = 7;
 
 export function removeLink(name: string): string {
   return `link delete dev ${name}`;

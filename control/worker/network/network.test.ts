@@ -49,6 +49,17 @@ test("network: the host reaches a machine over IPv4 and IPv6", () => {
   expect(lab.get(lab.host, http6(links.a1))).toBe("a1");
 });
 
+test("network: the host knows a machine's MAC without asking, so that a machine which just woke hears its first packet", () => {
+  for (const { name, mac, address4, address6 } of Object.values(links)) {
+    const shown = run(["ip", "-n", lab.host, "-j", "neighbour", "show", "dev", name, "nud", "permanent"]);
+    const known = JSON.parse(shown) as { dst: string; lladdr: string }[];
+    const bare = [address4, address6].map((address) => address.split("/")[0]);
+    for (const dst of bare) {
+      expect(known).toContainEqual(expect.objectContaining({ dst, lladdr: mac }));
+    }
+  }
+});
+
 test("network: machines of one organisation reach each other over IPv4 and IPv6", () => {
   expect(lab.get(machines.a1, http4(links.a2))).toBe("a2");
   expect(lab.get(machines.a1, http6(links.a2))).toBe("a2");

@@ -71,6 +71,25 @@ describe("Engine", () => {
     expect(lastOperation(store, "m1")?.status).toBe("done");
   });
 
+  test("keeps what a step has noted with the next step's intent", async () => {
+    const seen: unknown[] = [];
+    const store = aStore();
+    const look = () => void seen.push(unfinishedOperations(store)[0]?.memory);
+    await trial(
+      (did) => [
+        step(did, "one", async (context) => {
+          context.note({ found: 1 });
+          seen.push(context.memory);
+          look();
+        }),
+        step(did, "two", async () => look()),
+      ],
+      {},
+      store,
+    ).submit();
+    expect(seen).toEqual([{ found: 1 }, {}, { found: 1 }]);
+  });
+
   test("has written the intent before each effect", async () => {
     const seen: unknown[] = [];
     const store = aStore();

@@ -51,6 +51,11 @@ interface Active {
   readonly outcome: Promise<Outcome>;
 }
 
+interface RunContext extends StepContext {
+  /** In the transaction of the next step's intent. */
+  keepNotes(): void;
+}
+
 export class Engine {
   readonly #options: EngineOptions;
   readonly #operations: ReadonlyMap<string, Operation>;
@@ -188,13 +193,19 @@ export class Engine {
   async #forward(
     operation: Operation,
     row: OperationRow,
-    context: StepContext,
+    context: RunContext,
     first: number,
   ): Promise<{ error: GodwitError; at: number } | null> {
     for (let at = first; at < operation.steps.length; at++) {
       if (context.signal.aborted) return null;
       const step = operation.steps[at]!;
-      if (at !== row.step) this.#options.store.write(() => setStep(this.#options.store, row.id, at));
+      const { store } = this.#options;
+      if (at !== row.step) {
+        store.write(() => {
+          context.keepNotes();
+          setStep(store, row.id, at);
+        });
+      }
       const error = await this.#tries(operation, step, step.name, context, (c) => step.run(c));
       if (context.signal.aborted) return null;
       if (error !== null) return { error, at };
@@ -263,9 +274,10 @@ export class Engine {
     return error;
   }
 
-  #contextOf(row: OperationRow, signal: AbortSignal): StepContext {
+  #contextOf(row: OperationRow, signal: AbortSignal): RunContext {
     const { store } = this.#options;
     const memory = { ...row.memory };
+    let hasNotes = false;
     return {
       machineId: row.machine_id,
       input: row.input,
@@ -274,6 +286,14 @@ export class Engine {
       remember: (found) => {
         Object.assign(memory, found);
         store.write(() => setMemory(store, row.id, memory));
+      },
+      note: (found) => {
+        Object.assign(memory, found);
+        hasNotes = true;
+      },
+      keepNotes: () => {
+        if (hasNotes) setMemory(store, row.id, memory);
+        hasNotes = false;
       },
     };
   }

@@ -9,6 +9,8 @@ export interface StepContext {
   readonly memory: Readonly<Record<string, unknown>>;
   /** Puts something by, durably. */
   remember(found: Record<string, unknown>): void;
+  /** The same, durable with the operation's next write: for what a crash before that may forget. */
+  note(found: Record<string, unknown>): void;
   /** Aborted when another operation supersedes this one, or the agent leaves. Long waits end on it. */
   readonly signal: AbortSignal;
 }

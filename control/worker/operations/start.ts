@@ -114,7 +114,8 @@ async function resume(host: Host, context: StepContext): Promise<Watcher | null>
     const vm = await host.driver.resume(vmSpecOf(host, getMachine(host.store, machineId), 0));
     host.metrics.resumeSeconds.observe((performance.now() - begun) / 1_000);
     host.metrics.resumes.inc({ outcome: "resumed" });
-    context.remember({ resumed: true });
+    // An agent that is killed before this is kept finds it out by the guest's clock.
+    context.note({ resumed: true });
     return host.watchers.open(vm);
   } catch (error) {
     host.metrics.resumes.inc({ outcome: "booted" });
@@ -133,7 +134,7 @@ async function awaitGuest(host: Host, context: StepContext): Promise<void> {
     const begun = performance.now();
     const watcher = await boot(host, context);
     if (context.memory.resumed === true) return void greetResumed(host, watcher);
-    const status = await guestOf(host, watcher, signal);
+    const status = await guestOf(watcher, HELLO_PATIENCE[host.probe.acceleration], signal);
     if (signal.aborted) return;
     if (status !== null) {
       host.metrics.bootSeconds.observe((performance.now() - begun) / 1_000);

@@ -3,27 +3,35 @@ import { once } from "node:events";
 import { chmodSync, rmSync, statSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import type { Qmp } from "../qmp.ts";
-import type { SealedFile } from "../sealed-file.ts";
+import { RECORD_BYTES_MAX } from "../sealed-file.ts";
 import { migrated, takeMemory } from "./migration.ts";
 import { MEMORY_SOCKET, type QemuPaths } from "./qemu-paths.ts";
+import { widenSendBuffer } from "./send-buffer.ts";
 
 const STALL_MS_MAX = 30_000;
 const MODE_TO_LISTEN = 0o1777;
+/** Four pieces on their way, so that QEMU and the cipher seldom wait for each other. */
+const SEND_BUFFER_BYTES = 4 * RECORD_BYTES_MAX;
 
 /** Resolves when QEMU has all of it and its guest is paused where it was. A QEMU that gets less than all ends itself. */
-export async function loadMemory(qmp: Qmp, paths: QemuPaths, memory: SealedFile): Promise<void> {
+export async function loadMemory(
+  qmp: Qmp,
+  paths: QemuPaths,
+  pieces: AsyncIterable<Uint8Array>,
+): Promise<void> {
   rmSync(paths.memory, { force: true });
   await listening(qmp, paths);
   const socket = connect({ path: paths.memory });
   try {
     await once(socket, "connect");
+    widenSendBuffer(socket, SEND_BUFFER_BYTES);
     socket.setTimeout(
       STALL_MS_MAX,
       () => socket.destroy(new Error(`QEMU took nothing in ${STALL_MS_MAX} ms`)),
     );
     // One piece waits behind the one that QEMU takes, so that the socket never runs dry.
     let last: Promise<void> = Promise.resolve();
-    for await (const piece of memory.read()) {
+    for await (const piece of pieces) {
       const next = written(socket, piece);
       next.catch(() => {}); // Met when it is waited for.
       await last;

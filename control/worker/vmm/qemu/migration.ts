@@ -8,6 +8,8 @@ import type { Qmp } from "../qmp.ts";
 const BANDWIDTH_MAX = 2 ** 40;
 const POLL_MS_MIN = 2;
 const POLL_MS_MAX = 100;
+/** Of the time that it took, what the end may be seen late. */
+const POLL_GROWTH = 1.2;
 /** Once its bytes have passed, only devices are left to be written or read. */
 export const SETTLE_MS_MAX = 30_000;
 
@@ -42,7 +44,7 @@ export async function cancelMigration(qmp: Qmp): Promise<void> {
 
 async function migrationEnd(qmp: Qmp): Promise<z.infer<typeof Status>> {
   const begun = performance.now();
-  for (let waitMs = POLL_MS_MIN;; waitMs = Math.min(waitMs * 1.5, POLL_MS_MAX)) {
+  for (let waitMs = POLL_MS_MIN;; waitMs = Math.min(waitMs * POLL_GROWTH, POLL_MS_MAX)) {
     const found = Status.parse(await qmp.execute("query-migrate"));
     if (found.status === undefined || OVER.has(found.status)) return found;
     if (performance.now() - begun > SETTLE_MS_MAX) {
