@@ -13,8 +13,6 @@ export interface ProcessIdentity {
 }
 
 const GONE_POLL_MS = 10;
-/** After a hint: a process ends within milliseconds of closing its sockets, or the hint was wrong. */
-const QUICK_POLLS_MAX = 100;
 const KILL_WAIT_MS_MAX = 10_000;
 
 /** Null where the process is gone; a zombie counts as gone, since all it held is freed. */
@@ -64,34 +62,6 @@ export async function killAndWait(process_: ProcessIdentity): Promise<void> {
     }
     await delay(GONE_POLL_MS);
   }
-}
-
-/** When the process is gone: seen within `pollMs`, or at once after `hint`. Left pending once `signal` aborted. */
-export async function goneOf(
-  process: ProcessIdentity,
-  pollMs: number,
-  signal: AbortSignal,
-  hint: Promise<void> = new Promise(() => {}),
-): Promise<void> {
-  let hinted = false;
-  let wake = () => {};
-  // Listened to once: a race at each poll would leave a trace in the hint for as long as the process lives.
-  void hint.then(() => {
-    hinted = true;
-    wake();
-  });
-  for (let quickPolls = 0; isAlive(process) && !signal.aborted;) {
-    const ms = hinted && quickPolls++ < QUICK_POLLS_MAX ? GONE_POLL_MS : pollMs;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      timer.unref();
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-  if (signal.aborted) await new Promise<never>(() => {});
 }
 
 function readProc(pid: number, file: string): string | null {
