@@ -97,6 +97,13 @@ export function listMachines(store: Store, appId: string | null = null): Machine
   ).all(appId, appId).map(parse);
 }
 
+/** What placement asks again and again: without parsing each specification, whose env may be large. */
+export function machineSizes(store: Store): { id: string; state: MachineState; memory_mb: number }[] {
+  return store.db.query<{ id: string; state: string; memory_mb: number }, []>(
+    "SELECT id, state, json_extract(spec, '$.guest.memory_mb') AS memory_mb FROM machines",
+  ).all().map(({ id, state, memory_mb }) => ({ id, state: MachineState.parse(state), memory_mb }));
+}
+
 export function insertMachine(store: Store, spec: MachineSpec): void {
   const now = store.now();
   store.db.query(
