@@ -15,14 +15,18 @@ export interface ProcessIdentity {
 const GONE_POLL_MS = 10;
 const KILL_WAIT_MS_MAX = 10_000;
 
-/** Null where the process is gone; a zombie counts as gone, since all it held is freed. */
+/**
+ * Null where the process is gone; a zombie counts as gone, since all it held is freed. One whose first thread has ended and
+ * others have not is none: it still holds its files, a VM its tap.
+ */
 export function identify(pid: number): ProcessIdentity | null {
   const stat = readProc(pid, "stat");
   if (stat === null) return null;
   // The command name stands in parentheses and may hold spaces and parentheses itself: count from the last one.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const startTime = fields[19];
-  if (startTime === undefined || fields[0] === "Z" || fields[0] === "X") return null;
+  const threads = Number(fields[17]);
+  if (startTime === undefined || (fields[0] === "Z" && threads <= 1) || fields[0] === "X") return null;
   return { pid, start_time: startTime };
 }
 
