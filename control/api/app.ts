@@ -16,6 +16,7 @@ import { makeGraphql } from "./graphql.ts";
 import { health } from "./health.ts";
 import { REQUEST_BYTES_MAX } from "./limits.ts";
 import { MachineViews } from "./machine-views.ts";
+import { addMachineEvents } from "./machine-events.ts";
 import { addMachineCalls, addMachineStreams } from "./machine-guest.ts";
 import { waitForMachine } from "./machine-wait.ts";
 import { findOwnApp } from "./not-found.ts";
@@ -77,6 +78,7 @@ export function makeApp(parts: ApiParts): Hono {
   });
 
   addMachineCalls(app, parts);
+  addMachineEvents(app, parts);
   app.get("/v1/machines/:id/wait", async (c) => {
     const principal = await authenticate(parts, c.req.raw);
     requireScope(principal, "read");

@@ -3,7 +3,7 @@
  * query down: its machines are shown from the ledger, with the state UNKNOWN.
  */
 import { GodwitError } from "../contract/errors.ts";
-import type { MachineView } from "../contract/machine.ts";
+import type { LifeEvent, MachineView } from "../contract/machine.ts";
 import { QUERY_TIMEOUT_MS, type WorkerClient } from "../place/worker-client.ts";
 import type { Store } from "../store/database.ts";
 import { type Host, hostById } from "../store/hosts.ts";
@@ -37,6 +37,18 @@ export class MachineViews {
       view: views?.get(line.id) ?? null,
       hostStatus: views === null ? "UNREACHABLE" : "OK",
     };
+  }
+
+  /** What happened to the machine, newest first; lists do not have it, so its worker is asked for just this one. */
+  async eventsOf(line: MachineLine): Promise<LifeEvent[]> {
+    const host = await this.#store.read((sql) => hostById(sql, line.hostId));
+    if (host === null) return [];
+    try {
+      return (await this.#clientOf(host).machine(line.id, { timeoutMs: QUERY_TIMEOUT_MS })).events ?? [];
+    } catch (error) {
+      if (error instanceof GodwitError) return [];
+      throw error;
+    }
   }
 
   /** null where the host cannot be reached. */

@@ -280,6 +280,29 @@ export const MachineExit = z.object({
 });
 export type MachineExit = z.infer<typeof MachineExit>;
 
+/** Of a machine's past its worker keeps so many events. */
+export const LIFE_EVENTS_MAX = 50;
+/** What happened to a machine, as the reference's `events` tell it. Nothing is updated in place: a release replaces machines. */
+export const LifeEvent = z.object({
+  /** Counts up on its host. */
+  id: z.number().int(),
+  at_ms: z.number().int(),
+  /**
+   * `start`, `resume`, `restart` (by its policy, or after its host was away), `stop`, `suspend` and `destroy` are told as
+   * they begin and as they end; `launch` when the machine is made; `exit` when its process or its VM has ended.
+   */
+  type: z.enum(["launch", "start", "resume", "restart", "suspend", "stop", "exit", "destroy"]),
+  /** The machine's from then on. */
+  status: MachineState,
+  /** Who began it: somebody by the API, an edge (a request that needed it, or idleness), or the worker itself. */
+  source: z.enum(["api", "edge", "worker"]),
+  /** Of an `exit`, and of a start that failed. */
+  exit: MachineExit.nullable(),
+  /** Why it did not come to what was asked. */
+  reason: z.string().nullable(),
+});
+export type LifeEvent = z.infer<typeof LifeEvent>;
+
 /** A machine as its worker, the only truth about it, shows it. Holds no env. */
 export const MachineView = z.object({
   id: MachineId,
@@ -306,5 +329,7 @@ export const MachineView = z.object({
   updated_at_ms: z.number().int(),
   /** When the user's process was spawned in the run that goes on now. */
   started_at_ms: z.number().int().nullable(),
+  /** Newest first; where one machine is asked for, not in lists and answers to requests. */
+  events: z.array(LifeEvent).max(LIFE_EVENTS_MAX).optional(),
 });
 export type MachineView = z.infer<typeof MachineView>;

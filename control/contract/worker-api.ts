@@ -10,7 +10,7 @@
  *   GET    /v1/images/progress?ref=REF     ImageProgress of that pull
  *   PUT    /v1/machines/ID                 MachineSpec → MachineView (state `created`)
  *   GET    /v1/machines[?app_id=]          { machines: MachineView[] }
- *   GET    /v1/machines/ID                 MachineView
+ *   GET    /v1/machines/ID                 MachineView with `events`
  *   POST   /v1/machines/ID/start           MachineView; accepted, state `starting` or beyond
  *   POST   /v1/machines/ID/stop            StopBody → MachineView; accepted
  *   POST   /v1/machines/ID/suspend         MachineView; accepted, state `suspending` or beyond; a start goes on where it was.

@@ -132,7 +132,12 @@ export async function startAgent({ config, log, onBoundary }: AgentOptions): Pro
   const tasks = [
     register(host, key.publicKey, Math.random, leaving.signal),
     keepHouseForever(leaving.signal),
-    keepConsolesShort(() => host.watchers.ids().map((id) => machineFolder(config, id)), log, leaving.signal),
+    keepConsolesShort(
+      driver.name,
+      () => host.watchers.ids().map((id) => machineFolder(config, id)),
+      log,
+      leaving.signal,
+    ),
   ];
 
   return {

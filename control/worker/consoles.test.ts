@@ -17,6 +17,7 @@ test(
     // As a VMM holds it: opened once, and only appended to.
     const console_ = openSync(consoleFile(folder), "a");
     const keeping = keepConsolesShort(
+      "runc",
       () => [join(folder, "none"), folder],
       pino({ level: "silent" }),
       end.signal,

@@ -5,21 +5,22 @@
 import { statSync, truncateSync } from "node:fs";
 import type { Logger } from "pino";
 import { pause } from "./backoff.ts";
-import { consoleFile, firecrackerOutputFile, vmmOutputFile } from "./vmm/console-file.ts";
-import { CONSOLE_BYTES_MAX } from "./vmm/driver.ts";
+import { growingFiles } from "./vmm/console-file.ts";
+import { CONSOLE_BYTES_MAX, type VmmName } from "./vmm/driver.ts";
 
 export const CONSOLES_INTERVAL_MS = 2_000;
 const BLOCK_BYTES = 512;
 
 /** Until the signal aborts. `folders`: those of the machines that may be running. */
 export async function keepConsolesShort(
+  vmm: VmmName,
   folders: () => Iterable<string>,
   log: Logger,
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
     for (const folder of folders()) {
-      for (const file of [consoleFile(folder), vmmOutputFile(folder), firecrackerOutputFile(folder)]) {
+      for (const file of growingFiles(vmm, folder)) {
         try {
           cut(file);
         } catch (error) {
@@ -31,7 +32,7 @@ export async function keepConsolesShort(
   }
 }
 
-/** Not asynchronous: three files of a hundred machines every few seconds would cost more in threads than in looks. */
+/** Not asynchronous: a look takes 6 microseconds, a thread for it many times that. inotify would wake the agent at each write. */
 function cut(file: string): void {
   const found = statSync(file, { throwIfNoEntry: false });
   // Blocks, not size: a file of another version's may be written at an offset and have a hole at its front.

@@ -15,7 +15,7 @@ export const LOG_QUEUE_LINES_MAX = 10_000;
 export const LOG_QUEUE_CHARS_MAX = 16_777_216;
 /** Lines of one machine that the worker remembers. */
 export const LOG_TAIL_LINES_MAX = 200;
-/** Together; they are saved every LOG_SAVE_INTERVAL_MS. */
+/** Together; they are saved at most once in LOG_SAVE_INTERVAL_MS. */
 export const LOG_TAIL_CHARS_MAX = 262_144;
 export const LOG_SAVE_INTERVAL_MS = 1_000;
 const SHIP_BATCH_MAX = 500;
@@ -42,7 +42,9 @@ export class Logs {
   readonly #end = new AbortController();
   #wake = Promise.withResolvers<void>();
   #shipping: Promise<void> | null = null;
-  #timer: ReturnType<typeof setInterval> | null = null;
+  /** Runs only while something is to be saved: a host whose machines say nothing sleeps. */
+  #timer: NodeJS.Timeout | null = null;
+  #started = false;
 
   constructor(options: LogsOptions) {
     this.#options = options;
@@ -50,12 +52,14 @@ export class Logs {
 
   start(): void {
     this.#shipping = this.#ship();
-    this.#timer = setInterval(() => this.#save(), LOG_SAVE_INTERVAL_MS);
+    this.#started = true;
+    if (this.#unsaved.size > 0) this.#saveSoon();
   }
 
   /** Ships what Redis takes at once, and saves the rest's positions. */
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#started = false;
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#end.abort();
     this.#wake.resolve();
     await this.#shipping;
@@ -120,6 +124,7 @@ export class Logs {
       tail.chars -= tail.lines.shift()!.line.length;
     }
     this.#unsaved.add(machineId);
+    this.#saveSoon();
     const appId = appOf(machineId);
     if (appId === null) return;
     this.#queue.push({ stream: logStream(appId), line });
@@ -133,6 +138,16 @@ export class Logs {
 
   #dequeue(): void {
     this.#queueChars -= this.#queue.shift()!.line.line.length;
+  }
+
+  #saveSoon(): void {
+    if (!this.#started) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#save();
+      // Not all of it where the disk is full.
+      if (this.#unsaved.size > 0) this.#saveSoon();
+    }, LOG_SAVE_INTERVAL_MS);
   }
 
   #save(): void {

@@ -5,7 +5,7 @@ import { type HostView, OFFER_TTL_S, type OfferAnswer, type OfferRequest } from 
 import type { HostRow } from "../contract/rows.ts";
 import { type Load, memoryTakenMb, offerCost } from "./capacity.ts";
 import type { Host } from "./host.ts";
-import { listMachines } from "./store/machines.ts";
+import { machineSizes } from "./store/machines.ts";
 import { insertOffer, OFFERS_MAX, openOffers } from "./store/offers.ts";
 import { enqueue } from "./store/outbox.ts";
 import { VERSION } from "./version.ts";
@@ -16,12 +16,7 @@ export function memoryTotalMb(host: Pick<Host, "config">): number {
 }
 
 export function loadOf(host: Pick<Host, "store">): Load {
-  const machines = listMachines(host.store).map(({ id, state, spec }) => ({
-    id,
-    state,
-    memory_mb: spec.guest.memory_mb,
-  }));
-  return { machines, offers: openOffers(host.store) };
+  return { machines: machineSizes(host.store), offers: openOffers(host.store) };
 }
 
 /** @throws GodwitError `place.no_capacity` where the machine's memory is not free beside all others. */

@@ -24,7 +24,9 @@ import {
   moveMachine,
   patchMachine,
   viewOf,
+  viewWithEvents,
 } from "./store/machines.ts";
+import type { LifeEventSource } from "./store/life-events.ts";
 import { unsupported } from "./vmm/unsupported.ts";
 
 export class Requests {
@@ -45,6 +47,10 @@ export class Requests {
 
   view(machineId: string): MachineView {
     return viewOf(this.#host.store, this.#find(machineId));
+  }
+
+  viewWithEvents(machineId: string): MachineView {
+    return viewWithEvents(this.#host.store, this.#find(machineId));
   }
 
   /** Resolves when the machine is made; a failure leaves nothing of it. */
@@ -78,21 +84,25 @@ export class Requests {
     return found === null ? await this.create(spec) : this.view(spec.id);
   }
 
-  /** `isByPolicy`: the machine is brought back, and its restarts go on being counted. */
-  start(machineId: string, isByPolicy = false): MachineView {
+  /** By `worker` the machine is brought back, and its restarts go on being counted. */
+  start(machineId: string, source: LifeEventSource = "api"): MachineView {
     const { store } = this.#host;
     this.#checkOpen("start", machineId);
     const machine = this.#find(machineId);
     this.#submit(machine, "start", null, () => {
       const moves = transition(machine.state, "start").kind === "move";
       if (moves) checkMemory(this.#host, machineId, machine.spec.guest.memory_mb);
-      const anew = isByPolicy ? {} : { restarts: 0, restarts_at_ms: [] };
-      return moveMachine(store, machineId, "start", { desired: "started", reason: null, ...anew });
+      const isBroughtBack = source === "worker";
+      const anew = isBroughtBack ? {} : { restarts: 0, restarts_at_ms: [] };
+      const patch = { desired: "started", reason: null, ...anew } as const;
+      const told = isBroughtBack ? { source, type: "restart" } as const : { source };
+      return moveMachine(store, machineId, "start", patch, told);
     });
     return this.view(machineId);
   }
 
-  stop(machineId: string, body: StopBody, keepDesired = false): MachineView {
+  /** By `worker` the whole host stops, and the machine is to come back with it. */
+  stop(machineId: string, body: StopBody, source: LifeEventSource = "api"): MachineView {
     const { store } = this.#host;
     const machine = this.#find(machineId);
     const input: StopInput = {
@@ -103,8 +113,10 @@ export class Requests {
       exit: null,
       reason: null,
     };
+    const keepDesired = source === "worker";
     this.#submit(machine, "stop", input, () => {
-      const moved = moveMachine(store, machineId, "stop", keepDesired ? {} : { desired: "stopped" });
+      const patch = keepDesired ? {} : { desired: "stopped" } as const;
+      const moved = moveMachine(store, machineId, "stop", patch, { source });
       // Asked to stop while suspended by the stack: then it is not to come back.
       if (!moved && !keepDesired && machine.desired === "started") {
         patchMachine(store, machineId, { desired: "stopped" });
@@ -119,7 +131,7 @@ export class Requests {
     return this.#host.driver.can.suspend === null;
   }
 
-  suspend(machineId: string): MachineView {
+  suspend(machineId: string, source: LifeEventSource = "api"): MachineView {
     const { store, driver } = this.#host;
     const machine = this.#find(machineId);
     const obstacle = driver.can.suspend;
@@ -128,7 +140,7 @@ export class Requests {
       machine,
       "suspend",
       null,
-      () => moveMachine(store, machineId, "suspend", { desired: "stopped" }),
+      () => moveMachine(store, machineId, "suspend", { desired: "stopped" }, { source }),
     );
     return this.view(machineId);
   }
@@ -175,7 +187,7 @@ export class Requests {
     await this.#engine.settled(machineId);
     const machine = findMachine(store, machineId);
     try {
-      if (machine?.desired === "started" && machine.state !== "started") this.start(machineId, true);
+      if (machine?.desired === "started" && machine.state !== "started") this.start(machineId, "worker");
     } catch (error) {
       log.error({ machine: machineId, err: error }, "cannot bring the machine back");
       logs.system(machineId, `was not started again: ${messageOf(error)}`);
@@ -201,7 +213,8 @@ export class Requests {
     const machine = findMachine(store, machineId);
     if (machine === null) throw notFound(machineId);
     this.#engine.submit(machineId, "destroy", null, () => {
-      const moved = moveMachine(store, machineId, "destroy", { cordoned: true, desired: "stopped" });
+      const patch = { cordoned: true, desired: "stopped" } as const;
+      const moved = moveMachine(store, machineId, "destroy", patch, { source: "api" });
       // One that gave up before is tried again when somebody asks again.
       return moved || (machine.state === "destroying" && !this.#engine.isBusy(machineId));
     });
@@ -268,7 +281,7 @@ export class Requests {
     const end = new AbortController();
     const timer = pause(timeoutMs, end.signal);
     const live = listMachines(store).filter((machine) => transition(machine.state, "stop").kind === "move");
-    for (const machine of live) this.stop(machine.id, { signal: null, timeout_s: null }, true);
+    for (const machine of live) this.stop(machine.id, { signal: null, timeout_s: null }, "worker");
     const all = listMachines(store).filter((machine) => this.#engine.isBusy(machine.id));
     await Promise.race([timer, Promise.all(all.map((machine) => this.#engine.settled(machine.id)))]);
     end.abort();

@@ -10,6 +10,7 @@ import type { Host } from "./host.ts";
 import { exitOf, sentenceOf } from "./exit.ts";
 import { judgeEnd } from "./restart-policy.ts";
 import type { Requests } from "./requests.ts";
+import { noteLifeEvent } from "./store/life-events.ts";
 import { findMachine, patchMachine } from "./store/machines.ts";
 import type { Watcher } from "./watch.ts";
 
@@ -66,13 +67,16 @@ export class Restarts {
       return;
     }
     const number = machine.restarts + 1;
-    store.write(() =>
+    const last_exit = { ...exit, restarting: true };
+    store.write(() => {
       patchMachine(store, machineId, {
-        last_exit: { ...exit, restarting: true },
+        last_exit,
         restarts: number,
         restarts_at_ms: [...machine.restarts_at_ms, store.now()].slice(-RESTART_TIMES_KEPT),
-      })
-    );
+      });
+      const event = { type: "exit", status: "started", source: "worker", exit: last_exit } as const;
+      noteLifeEvent(store, machineId, { ...event, reason: null });
+    });
     if (watcher !== null) this.#judged.set(watcher, run);
     const wait = `${(verdict.afterMs / 1_000).toFixed(1)} s`;
     logs.system(machineId, `${sentenceOf(exit)}; restart ${number} in ${wait}`);
@@ -122,7 +126,11 @@ export class Restarts {
       const machine = findMachine(store, machineId);
       if (machine?.state !== "started" || machine.restarts !== number) return;
       if (status?.phase === "running") {
-        return store.write(() => patchMachine(store, machineId, { started_at_ms: store.now() }));
+        return store.write(() => {
+          patchMachine(store, machineId, { started_at_ms: store.now() });
+          const event = { type: "restart", status: "started", source: "worker" } as const;
+          noteLifeEvent(store, machineId, { ...event, exit: null, reason: null });
+        });
       }
       await pause(backoffMs(RUNS_AGAIN_POLL, tries, random), signal);
     }

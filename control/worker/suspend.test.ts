@@ -119,6 +119,14 @@ test(
       "resumed",
     ]);
     expect(await metric('godwit_worker_resumes_total{outcome="resumed"}')).toBe(1);
+    const { events } = await worker.call<MachineView>("GET", path);
+    expect(events!.slice(0, 5).map(({ type, status }) => `${type} ${status}`)).toEqual([
+      "resume started",
+      "resume starting",
+      "suspend suspended",
+      "suspend suspending",
+      "start started",
+    ]);
   },
   TEST_MS_MAX,
 );

@@ -1,5 +1,10 @@
 import { GodwitError } from "../../contract/errors.ts";
-import { MachineExit as MachineExitShape, MachineState as States } from "../../contract/machine.ts";
+import {
+  LIFE_EVENTS_MAX,
+  type LifeEvent as LifeEventShape,
+  MachineExit as MachineExitShape,
+  MachineState as States,
+} from "../../contract/machine.ts";
 import { appById } from "../../store/apps.ts";
 import type { MachineLine } from "../../store/machines.ts";
 import { type Release, releaseById } from "../../store/releases.ts";
@@ -32,6 +37,20 @@ const MachineExit = builder.objectRef<MachineExitShape>("MachineExit").implement
     }),
     reason: t.exposeString("reason", { nullable: true }),
     at: t.field({ type: "DateTime", resolve: (exit) => new Date(exit.at_ms) }),
+  }),
+});
+
+const LifeEvent = builder.objectRef<LifeEventShape>("LifeEvent").implement({
+  description: "What happened to a machine.",
+  fields: (t) => ({
+    at: t.field({ type: "DateTime", resolve: (event) => new Date(event.at_ms) }),
+    type: t.exposeString("type", {
+      description: "launch, start, resume, restart, suspend, stop, exit or destroy.",
+    }),
+    status: t.exposeString("status", { description: "The machine's state from then on." }),
+    source: t.exposeString("source", { description: "Who began it: api, edge or worker." }),
+    exit: t.field({ type: MachineExit, nullable: true, resolve: (event) => event.exit }),
+    reason: t.exposeString("reason", { nullable: true }),
   }),
 });
 
@@ -118,6 +137,11 @@ builder.node(MachineRef, {
         nullable: true,
         description: "By the restart policy, since the machine was last started by request.",
         resolve: async (machine, _, context) => (await look(machine, context)).view?.restarts ?? null,
+      }),
+      events: t.field({
+        type: [LifeEvent],
+        description: `Newest first, at most ${LIFE_EVENTS_MAX}; empty where its host cannot be asked.`,
+        resolve: (machine, _, context) => context.machineViews.eventsOf(machine),
       }),
       reason: t.string({
         nullable: true,

@@ -8,6 +8,25 @@ import type { Session } from "../session.ts";
 import { table } from "../table.ts";
 import { foundApp } from "./apps.ts";
 
+interface Exit {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly oomKilled: boolean;
+  readonly requested: boolean;
+  readonly restarting: boolean;
+  readonly reason: string | null;
+  readonly at: string;
+}
+
+interface LifeEvent {
+  readonly at: string;
+  readonly type: string;
+  readonly status: string;
+  readonly source: string;
+  readonly exit: Exit | null;
+  readonly reason: string | null;
+}
+
 interface Machine {
   readonly machineId: string;
   readonly app: { readonly name: string };
@@ -21,27 +40,20 @@ interface Machine {
   readonly privateIp6: string | null;
   readonly reason: string | null;
   readonly guest: { readonly cpuKind: string; readonly cpus: number; readonly memoryMb: number };
-  readonly lastExit:
-    | {
-      readonly exitCode: number | null;
-      readonly signal: string | null;
-      readonly oomKilled: boolean;
-      readonly requested: boolean;
-      readonly restarting: boolean;
-      readonly reason: string | null;
-      readonly at: string;
-    }
-    | null;
+  readonly lastExit: Exit | null;
   readonly restarts: number | null;
   readonly createdAt: string;
   readonly updatedAt: string | null;
   readonly startedAt: string | null;
 }
 
+const EXIT_FIELDS = "exitCode signal oomKilled requested restarting reason at";
 const FIELDS = `machineId app { name } state hostId hostStatus region image vmm privateIp privateIp6 reason
   guest { cpuKind cpus memoryMb } restarts
-  lastExit { exitCode signal oomKilled requested restarting reason at }
+  lastExit { ${EXIT_FIELDS} }
   createdAt updatedAt startedAt`;
+/** Of one machine: its worker is asked for them separately. */
+const EVENT_FIELDS = `events { at type status source reason exit { ${EXIT_FIELDS} } }`;
 /** One call of the wait path; asked again until the command's own patience ends. */
 const WAIT_CALL_S = 55;
 const WAIT_S_MAX = 300;
@@ -74,8 +86,9 @@ export async function listMachines(session: Session): Promise<void> {
 }
 
 export async function machineStatus(session: Session, id: string): Promise<void> {
-  const machine = plain(await readMachine(await session.api(), id));
-  session.result({ machine }, describe(machine));
+  const found = await readMachine(await session.api(), id);
+  const machine = { ...plain(found), events: found.events.map(plainEvent) };
+  session.result({ machine }, `${describe(machine)}\n\n${eventTable(machine.events)}`);
 }
 
 export async function startMachine(session: Session, id: string, wait: boolean): Promise<void> {
@@ -149,9 +162,14 @@ async function waitForState(api: ApiClient, id: string, goal: string): Promise<s
   }
 }
 
-async function readMachine(api: ApiClient, id: string): Promise<Machine> {
-  const { machine } = await api.graphql<{ machine: Machine | null }>(
-    `query ($id: String!) { machine(id: $id) { ${FIELDS} } }`,
+async function readMachine(
+  api: ApiClient,
+  id: string,
+): Promise<Machine & { readonly events: readonly LifeEvent[] }> {
+  const { machine } = await api.graphql<
+    { machine: (Machine & { readonly events: readonly LifeEvent[] }) | null }
+  >(
+    `query ($id: String!) { machine(id: $id) { ${FIELDS} ${EVENT_FIELDS} } }`,
     { id: checkedMachineId(id) },
   );
   if (machine !== null) return machine;
@@ -159,6 +177,34 @@ async function readMachine(api: ApiClient, id: string): Promise<Machine> {
     fault: "client",
     hint: "see `godwit machine list -a APP`",
   });
+}
+
+function plainExit(exit: Exit) {
+  return {
+    exit_code: exit.exitCode,
+    signal: exit.signal,
+    oom_killed: exit.oomKilled,
+    requested: exit.requested,
+    restarting: exit.restarting,
+    reason: exit.reason,
+    at: exit.at,
+  };
+}
+
+function plainEvent({ exit, ...event }: LifeEvent) {
+  return { ...event, exit: exit === null ? null : plainExit(exit) };
+}
+
+/** Newest first, as they come. */
+function eventTable(events: readonly ReturnType<typeof plainEvent>[]): string {
+  const rows = events.map(({ at, type, status, source, exit, reason }) => ({
+    event: type,
+    state: status,
+    by: source,
+    at,
+    details: exit === null ? reason : howOf(exit),
+  }));
+  return table(rows, "no events to show");
 }
 
 /** snake_case and lower-case states, as all JSON of the CLI. */
@@ -181,15 +227,7 @@ function plain(machine: Machine) {
     private_ip: machine.privateIp,
     private_ip6: machine.privateIp6,
     reason: machine.reason,
-    last_exit: exit === null ? null : {
-      exit_code: exit.exitCode,
-      signal: exit.signal,
-      oom_killed: exit.oomKilled,
-      requested: exit.requested,
-      restarting: exit.restarting,
-      reason: exit.reason,
-      at: exit.at,
-    },
+    last_exit: exit === null ? null : plainExit(exit),
     restarts: machine.restarts,
     created_at: machine.createdAt,
     updated_at: machine.updatedAt,
@@ -215,13 +253,13 @@ function describe(machine: ReturnType<typeof plain>): string {
     ["created", machine.created_at],
     ["started", machine.started_at],
     ["restarts", machine.restarts === 0 || machine.restarts === null ? null : String(machine.restarts)],
-    ["last exit", exit === null ? null : describeExit(exit)],
+    ["last exit", exit === null ? null : `${howOf(exit)}, at ${exit.at}`],
   ];
   return lines.filter(([, value]) => value !== null).map(([name, value]) => `${name.padEnd(11)} ${value}`)
     .join("\n");
 }
 
-function describeExit(exit: NonNullable<ReturnType<typeof plain>["last_exit"]>): string {
+function howOf(exit: ReturnType<typeof plainExit>): string {
   const how = exit.oom_killed
     ? "killed for memory"
     : exit.signal !== null
@@ -229,5 +267,5 @@ function describeExit(exit: NonNullable<ReturnType<typeof plain>["last_exit"]>):
     : `exit code ${exit.exit_code ?? "unknown"}`;
   return `${how}${exit.requested ? ", as asked" : ""}${exit.restarting ? ", run again" : ""}${
     exit.reason === null ? "" : `: ${exit.reason}`
-  }, at ${exit.at}`;
+  }`;
 }

@@ -52,7 +52,7 @@ export function workerApp(host: Host, requests: Requests): Hono {
     if (spec.id !== idOf(c)) throw invalid(`the body names machine ${spec.id}, the path ${idOf(c)}`);
     return c.json(await requests.create(spec));
   });
-  app.get("/v1/machines/:id", (c) => c.json(requests.view(idOf(c))));
+  app.get("/v1/machines/:id", (c) => c.json(requests.viewWithEvents(idOf(c))));
   app.delete("/v1/machines/:id", (c) => c.json(requests.destroy(idOf(c))));
   app.post("/v1/machines/:id/start", (c) => c.json(requests.start(idOf(c))));
   app.post("/v1/machines/:id/stop", async (c) => c.json(requests.stop(idOf(c), await bodyOf(c, StopBody))));

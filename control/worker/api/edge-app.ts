@@ -20,7 +20,7 @@ export function edgeApp(requests: Requests, nowMs: () => number = Date.now): Hon
     if (c.req.query("spare") === "true" && recentlyStopped(machine, nowMs())) {
       throw justStopped(machine.id);
     }
-    return c.json(answer(requests.start(machine.id)));
+    return c.json(answer(requests.start(machine.id, "edge")));
   });
   app.post("/v1/machines/:id/stop", (c) => {
     const machine = allowed(
@@ -30,8 +30,8 @@ export function edgeApp(requests: Requests, nowMs: () => number = Date.now): Hon
     );
     return c.json(answer(
       isToSleep(machine) && requests.canSuspend
-        ? requests.suspend(machine.id)
-        : requests.stop(machine.id, { signal: null, timeout_s: null }),
+        ? requests.suspend(machine.id, "edge")
+        : requests.stop(machine.id, { signal: null, timeout_s: null }, "edge"),
     ));
   });
   app.notFound((c) => c.json({ error: notHere(c.req.path).toWire() }, 404));

@@ -8,6 +8,7 @@ import { assert, GodwitError } from "../../contract/errors.ts";
 import { type Host, layerFile, machineFolder } from "../host.ts";
 import { deleteOfferOf } from "../store/offers.ts";
 import { allocateLink, freeLink } from "../store/links.ts";
+import { noteLifeEvent } from "../store/life-events.ts";
 import { deleteUnmade, getMachine, patchMachine } from "../store/machines.ts";
 import { imageOf, linkRequestOf } from "../vm-spec.ts";
 import type { Operation } from "./operation.ts";
@@ -58,6 +59,8 @@ export function create(host: Host): Operation {
     done: ({ machineId }) => {
       deleteOfferOf(store, machineId);
       patchMachine(store, machineId, { made: true });
+      const launch = { type: "launch", status: "created", source: "api", exit: null, reason: null } as const;
+      noteLifeEvent(store, machineId, launch);
     },
     failed: ({ machineId }) => {
       deleteOfferOf(store, machineId);

@@ -54,12 +54,13 @@ export function start(host: Host): Operation {
       const machine = getMachine(store, machineId);
       const request = linkRequestOf(host, machine);
       const link = request === null ? null : host.network.addressesOf(request);
-      moveMachine(store, machineId, "booted", {
+      const patch = {
         started_at_ms: store.now(),
         reason: null,
         address4: link === null ? null : bareAddress(link.address4),
         address6: link === null ? null : bareAddress(link.address6),
-      });
+      };
+      moveMachine(store, machineId, "booted", patch, isResumed ? { type: "resume" } : {});
       host.logs.system(machineId, isResumed ? "resumed" : "started");
     },
     failed: ({ machineId }, error) => {

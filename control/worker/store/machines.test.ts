@@ -7,6 +7,7 @@ import {
   getMachine,
   insertMachine,
   listMachines,
+  machineSizes,
   moveMachine,
   patchMachine,
   pruneDestroyed,
@@ -38,6 +39,19 @@ test("deleteUnmade() leaves a machine that is made", () => {
   const { store, spec } = made();
   store.write(() => deleteUnmade(store, spec.id));
   expect(findMachine(store, spec.id)?.state).toBe("created");
+});
+
+test("machineSizes() tells of each machine what placement counts with", () => {
+  const { store, spec } = made();
+  const large = aMachineSpec({ guest: { cpu_kind: "shared", cpus: 2, memory_mb: 1_024 } });
+  store.write(() => {
+    insertMachine(store, large);
+    moveMachine(store, spec.id, "start");
+  });
+  expect(machineSizes(store).toSorted((a, b) => a.memory_mb - b.memory_mb)).toEqual([
+    { id: spec.id, state: "starting", memory_mb: 256 },
+    { id: large.id, state: "created", memory_mb: 1_024 },
+  ]);
 });
 
 test("moveMachine() moves, patches and publishes in one transaction", () => {

@@ -5,6 +5,14 @@ import { MachineExit, MachineSpec, MachineState, type MachineView } from "../../
 import type { MachineRow } from "../../contract/rows.ts";
 import { refusal } from "../../machine/refusal.ts";
 import { type Asked, type MachineEvent, transition } from "../../machine/transition.ts";
+import {
+  deleteLifeEvents,
+  lifeEventOf,
+  lifeEventsOf,
+  type LifeEventSource,
+  type LifeEventType,
+  noteLifeEvent,
+} from "./life-events.ts";
 import { enqueue } from "./outbox.ts";
 import type { Store } from "./store.ts";
 
@@ -89,6 +97,13 @@ export function listMachines(store: Store, appId: string | null = null): Machine
   ).all(appId, appId).map(parse);
 }
 
+/** What placement asks again and again: without parsing each specification, whose env may be large. */
+export function machineSizes(store: Store): { id: string; state: MachineState; memory_mb: number }[] {
+  return store.db.query<{ id: string; state: string; memory_mb: number }, []>(
+    "SELECT id, state, json_extract(spec, '$.guest.memory_mb') AS memory_mb FROM machines",
+  ).all().map(({ id, state, memory_mb }) => ({ id, state: MachineState.parse(state), memory_mb }));
+}
+
 export function insertMachine(store: Store, spec: MachineSpec): void {
   const now = store.now();
   store.db.query(
@@ -104,17 +119,26 @@ export function deleteUnmade(store: Store, id: string): void {
 
 /** Forgets destroyed machines whose tombstones Redis has and that nobody asks for any more. Returns their ids. */
 export function pruneDestroyed(store: Store, olderThanMs: number): string[] {
-  return store.write(() =>
-    store.db.query<{ id: string }, [number, string]>(
+  return store.write(() => {
+    const ids = store.db.query<{ id: string }, [number, string]>(
       `DELETE FROM machines WHERE state = 'destroyed' AND updated_at_ms < ?
        AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.key = ? || machines.id) RETURNING id`,
-    ).all(olderThanMs, `machines ${store.identity.host_id}/`).map((row) => row.id)
-  );
+    ).all(olderThanMs, `machines ${store.identity.host_id}/`).map((row) => row.id);
+    for (const id of ids) deleteLifeEvents(store, id);
+    return ids;
+  });
+}
+
+/** What a machine's list of events says of a move beyond the move itself. */
+export interface Told {
+  readonly type?: LifeEventType;
+  /** @default "worker" */
+  readonly source?: LifeEventSource;
 }
 
 /**
- * Moves a machine by `event`, sets `patch` and publishes the whole row, in the caller's transaction. An event that
- * changes nothing leaves the row alone, patch included.
+ * Moves a machine by `event`, sets `patch`, notes the move among its events and publishes the whole row, in the caller's
+ * transaction. An event that changes nothing leaves the row alone, patch included.
  *
  * @returns whether the state moved
  * @throws GodwitError as `refusal` makes it
@@ -124,12 +148,16 @@ export function moveMachine(
   id: string,
   event: MachineEvent,
   patch: MachinePatch = {},
+  told: Told = {},
 ): boolean {
   const machine = getMachine(store, id);
   const next = transition(machine.state, event);
   if (next.kind === "refuse") throw refusal(id, machine.state, event as Asked, next);
   if (next.kind === "stay") return false;
   save(store, { ...machine, ...patch, state: next.to, spec: scrub(machine.spec, next.to) });
+  const { last_exit: exit = null, reason = null } = patch;
+  const noted = lifeEventOf({ event, from: machine.state, to: next.to, exit, reason, ...told });
+  if (noted !== null) noteLifeEvent(store, id, noted);
   return true;
 }
 
@@ -182,6 +210,11 @@ export function rowOf(store: Store, machine: Machine): MachineRow {
     services: machine.spec.services,
     started_at_ms: machine.started_at_ms,
   };
+}
+
+/** The same with what happened to it. */
+export function viewWithEvents(store: Store, machine: Machine): MachineView {
+  return { ...viewOf(store, machine), events: lifeEventsOf(store, machine.id) };
 }
 
 /** What the worker API shows: everything but the env. */

@@ -83,4 +83,19 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE machines ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE machines ADD COLUMN restarts_at_ms TEXT NOT NULL DEFAULT '[]';
   `,
+  `
+  -- What happened to each machine, the newest LIFE_EVENTS_MAX.
+  CREATE TABLE life_events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    machine_id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    status TEXT NOT NULL,
+    source TEXT NOT NULL,
+    -- MachineExit as JSON.
+    exit TEXT,
+    reason TEXT
+  ) STRICT;
+  CREATE INDEX life_events_by_machine ON life_events (machine_id, id);
+  `,
 ];

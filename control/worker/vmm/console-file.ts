@@ -1,7 +1,7 @@
 /** Reads the console of a VM, a file that its VMM appends to; bounded, since a guest can write as much as it likes. */
 import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { CONSOLE_TAIL_BYTES } from "./driver.ts";
+import { CONSOLE_TAIL_BYTES, type VmmName } from "./driver.ts";
 
 export function consoleFile(folder: string): string {
   return join(folder, "console.log");
@@ -15,6 +15,12 @@ export function vmmOutputFile(folder: string): string {
 /** The same of Firecracker and its jailer. */
 export function firecrackerOutputFile(folder: string): string {
   return join(folder, "firecracker.log");
+}
+
+/** All that a guest or its VMM can make grow. */
+export function growingFiles(vmm: VmmName, folder: string): string[] {
+  const output = { qemu: [vmmOutputFile], firecracker: [firecrackerOutputFile], runc: [] }[vmm];
+  return [consoleFile, ...output].map((fileOf) => fileOf(folder));
 }
 
 export function consoleSize(folder: string): number {

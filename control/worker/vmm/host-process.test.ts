@@ -1,5 +1,9 @@
 import { expect, test } from "bun:test";
-import { argumentsOf, goneOf, identify, isAlive, killAndWait } from "./host-process.ts";
+import { readFileSync } from "node:fs";
+import { argumentsOf, identify, isAlive, killAndWait } from "./host-process.ts";
+import { goneOf, ProcessEnds } from "./process-ends.ts";
+
+const SYS_EXIT: Readonly<Record<string, number>> = { x64: 60, arm64: 93 };
 
 test("identify() names a process by pid and start time", async () => {
   const child = Bun.spawn(["sleep", "60"]);
@@ -21,32 +25,25 @@ test("killAndWait() leaves a process alone that only has the same pid", async ()
   await child.exited;
 });
 
-test("goneOf() sees the end of a process that is no child, at once after a hint", async () => {
-  const shell = Bun.spawn(["sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!"], { stdout: "pipe" });
-  const identity = identify(Number(await new Response(shell.stdout).text()))!;
-  const hint = Promise.withResolvers<void>();
-  const gone = goneOf(identity, 3_600_000, new AbortController().signal, hint.promise);
-  await killAndWait(identity);
-  hint.resolve();
+test("identify() takes a process for alive until its last thread has ended", async () => {
+  // exit(2) without its library ends the first thread alone; the one that reads lives on.
+  const script = `import { dlopen } from "bun:ffi";
+    import { readFile } from "node:fs";
+    readFile("/dev/stdin", () => {});
+    await Bun.file("/proc/self/stat").text();
+    const args = ["i64", "i64"];
+    dlopen("libc.so.6", { syscall: { args, returns: "i64" } }).symbols.syscall(${
+    SYS_EXIT[process.arch]
+  }n, 0n);`;
+  const child = Bun.spawn([process.execPath, "-e", script], { stdin: "pipe" });
+  const state = () => /\) (\S)/.exec(readFileSync(`/proc/${child.pid}/stat`, "utf8"))?.[1];
+  while (state() !== "Z") await Bun.sleep(5);
+  expect(identify(child.pid)?.pid).toBe(child.pid);
+  const watch = new ProcessEnds(5);
+  const gone = goneOf(identify(child.pid)!, new AbortController().signal, undefined, watch);
+  await killAndWait(identify(child.pid)!);
+  expect(identify(child.pid)).toBeNull();
   await gone;
-});
-
-test("goneOf() listens to its hint once, however often it looks", async () => {
-  const child = Bun.spawn(["sleep", "60"]);
-  const identity = identify(child.pid)!;
-  let listeners = 0;
-  const hint = new Promise<void>(() => {});
-  const then = hint.then.bind(hint);
-  hint.then = ((...heard: Parameters<typeof then>) => {
-    listeners++;
-    return then(...heard);
-  }) as typeof hint.then;
-  const polls = 5;
-  const gone = goneOf(identity, 1, new AbortController().signal, hint);
-  await Bun.sleep(polls * 2);
-  await killAndWait(identity);
-  await gone;
-  expect(listeners).toBe(1);
 });
 
 test("argumentsOf() reads a command line, and nothing of a process that is gone", () => {

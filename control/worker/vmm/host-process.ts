@@ -13,18 +13,20 @@ export interface ProcessIdentity {
 }
 
 const GONE_POLL_MS = 10;
-/** After a hint: a process ends within milliseconds of closing its sockets, or the hint was wrong. */
-const QUICK_POLLS_MAX = 100;
 const KILL_WAIT_MS_MAX = 10_000;
 
-/** Null where the process is gone; a zombie counts as gone, since all it held is freed. */
+/**
+ * Null where the process is gone; a zombie counts as gone, since all it held is freed. One whose first thread has ended and
+ * others have not is none: it still holds its files, a VM its tap.
+ */
 export function identify(pid: number): ProcessIdentity | null {
   const stat = readProc(pid, "stat");
   if (stat === null) return null;
   // The command name stands in parentheses and may hold spaces and parentheses itself: count from the last one.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const startTime = fields[19];
-  if (startTime === undefined || fields[0] === "Z" || fields[0] === "X") return null;
+  const threads = Number(fields[17]);
+  if (startTime === undefined || (fields[0] === "Z" && threads <= 1) || fields[0] === "X") return null;
   return { pid, start_time: startTime };
 }
 
@@ -64,34 +66,6 @@ export async function killAndWait(process_: ProcessIdentity): Promise<void> {
     }
     await delay(GONE_POLL_MS);
   }
-}
-
-/** When the process is gone: seen within `pollMs`, or at once after `hint`. Left pending once `signal` aborted. */
-export async function goneOf(
-  process: ProcessIdentity,
-  pollMs: number,
-  signal: AbortSignal,
-  hint: Promise<void> = new Promise(() => {}),
-): Promise<void> {
-  let hinted = false;
-  let wake = () => {};
-  // Listened to once: a race at each poll would leave a trace in the hint for as long as the process lives.
-  void hint.then(() => {
-    hinted = true;
-    wake();
-  });
-  for (let quickPolls = 0; isAlive(process) && !signal.aborted;) {
-    const ms = hinted && quickPolls++ < QUICK_POLLS_MAX ? GONE_POLL_MS : pollMs;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      timer.unref();
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-  }
-  if (signal.aborted) await new Promise<never>(() => {});
 }
 
 function readProc(pid: number, file: string): string | null {

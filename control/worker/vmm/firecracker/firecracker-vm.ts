@@ -6,7 +6,8 @@ import { CONTROL_VSOCK_PORT } from "../../../contract/run-config.ts";
 import { readConsoleTail, readTail } from "../console-file.ts";
 import type { Vm, VmExit, VmName, VmStats } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
-import { goneOf, killAndWait } from "../host-process.ts";
+import { killAndWait } from "../host-process.ts";
+import { goneOf } from "../process-ends.ts";
 import type { ProcessRecord } from "../process-record.ts";
 import { processStats } from "../process-stats.ts";
 import { FirecrackerApi } from "./api-client.ts";
@@ -19,8 +20,6 @@ import { IN_JAIL } from "./requests.ts";
 import { forgetSaved, seal } from "./saved-memory.ts";
 import { openVsockStream } from "./vsock-stream.ts";
 
-/** The end of an API connection wakes the watch at once; this is for a Firecracker whose API is not answered. */
-const GONE_POLL_MS = 500;
 const MIB = 1_048_576;
 /** It writes the whole of a guest's memory before it answers. */
 const SNAPSHOT_WAIT_MS_MAX = 120_000;
@@ -181,7 +180,7 @@ export class FirecrackerVm implements Vm {
   }
 
   async #adoptedGone(): Promise<null> {
-    await goneOf(this.#input.record, GONE_POLL_MS, this.#detached.signal, this.#hungUp.promise);
+    await goneOf(this.#input.record, this.#detached.signal, this.#hungUp.promise);
     return null;
   }
 

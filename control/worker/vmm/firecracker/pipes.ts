@@ -23,13 +23,16 @@ export const MetricsLine = z.object({
 });
 export type MetricsLine = z.infer<typeof MetricsLine>;
 
+/** Those that are open; emptied by one timer, so that a host with many machines wakes no more often than one with few. */
+const open = new Set<Pipes>();
+let timer: NodeJS.Timeout | null = null;
+
 export class Pipes {
   /** The newest line that was whole. */
   metrics: MetricsLine | null = null;
   readonly #log: number | null;
   readonly #metrics: number | null;
   readonly #output: string;
-  readonly #timer: NodeJS.Timeout;
   #splitter = new LineSplitter(METRICS_LINE_BYTES_MAX);
   #closed = false;
 
@@ -37,8 +40,8 @@ export class Pipes {
     this.#log = openPipe(paths.inJail("log"));
     this.#metrics = openPipe(paths.inJail("metrics"));
     this.#output = paths.output;
-    this.#timer = setInterval(() => this.drain(), DRAIN_INTERVAL_MS);
-    this.#timer.unref();
+    open.add(this);
+    timer ??= setInterval(() => open.forEach((pipes) => pipes.drain()), DRAIN_INTERVAL_MS).unref();
   }
 
   /** Takes what is there now: the log goes to its file, of the metrics the last line counts. */
@@ -61,7 +64,11 @@ export class Pipes {
     if (this.#closed) return;
     this.drain();
     this.#closed = true;
-    clearInterval(this.#timer);
+    open.delete(this);
+    if (open.size === 0 && timer !== null) {
+      clearInterval(timer);
+      timer = null;
+    }
     for (const fd of [this.#log, this.#metrics]) if (fd !== null) closeSync(fd);
   }
 }

@@ -7,7 +7,8 @@ import { readConsoleTail, readTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
 import type { Vm, VmExit, VmSpec, VmStats } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
-import { goneOf, isAlive, killAndWait } from "../host-process.ts";
+import { isAlive, killAndWait } from "../host-process.ts";
+import { goneOf } from "../process-ends.ts";
 import { Qmp, type QmpEvent } from "../qmp.ts";
 import type { ProcessRecord } from "../process-record.ts";
 import { processStats } from "../process-stats.ts";
@@ -16,8 +17,6 @@ import { runState } from "./migration.ts";
 import type { QemuPaths } from "./qemu-paths.ts";
 import { forgetSaved } from "./saved-memory.ts";
 
-/** QMP's end wakes the watch at once; this is for a QMP socket that somebody else holds. */
-const GONE_POLL_MS = 500;
 const GREETING_MS_MAX = 10_000;
 
 /**
@@ -181,7 +180,7 @@ export class QemuVm implements Vm {
   }
 
   async #adoptedGone(): Promise<null> {
-    await goneOf(this.#input.record, GONE_POLL_MS, this.#detached.signal, this.#qmpClosed.promise);
+    await goneOf(this.#input.record, this.#detached.signal, this.#qmpClosed.promise);
     return null;
   }
 

@@ -3,8 +3,17 @@
  * virtualisation. A container shares the host's kernel: whoever breaks that kernel from inside has the host. README.md
  * says what it leaves on the host.
  */
-import { closeSync, mkdirSync, openSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import { GodwitError } from "../../../contract/errors.ts";
 import type { WorkerConfig } from "../../../contract/process-config.ts";
 import { consoleFile, consoleSize } from "../console-file.ts";
@@ -170,9 +179,16 @@ async function runContainer(spec: VmSpec, paths: RuncPaths): Promise<Vm> {
   return new RuncVm(spec, paths, record);
 }
 
-/** Never recursive: below a mount that could not be undone lies the machine's layer. */
+/**
+ * Takes no file: below a mount that could not be undone lies the machine's layer. Empty folders in it are those that a
+ * `runc init` made for its mounts, which was found only after the root had been unmounted under it.
+ */
 function removeEmpty(folder: string): void {
   try {
+    if (mountsBelow(dirname(folder)).includes(folder)) return;
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) removeEmpty(join(folder, entry.name));
+    }
     rmdirSync(folder);
   } catch (error) {
     if (!["ENOENT", "ENOTEMPTY", "EBUSY"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;

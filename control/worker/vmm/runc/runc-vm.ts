@@ -1,17 +1,15 @@
-/** A running container. Its init is no child of the agent (runc hands it over), so its end is seen in /proc. */
+/** A running container. Its init is no child of the agent (runc hands it over), so its end is seen by process-ends.ts. */
 import type { Duplex } from "node:stream";
 import { readConsoleTail } from "../console-file.ts";
 import { openControlStream } from "../control-stream.ts";
 import type { Vm, VmExit, VmSpec, VmStats } from "../driver.ts";
 import { exitReason } from "../exit-reason.ts";
-import { goneOf, killAndWait } from "../host-process.ts";
+import { killAndWait } from "../host-process.ts";
+import { goneOf } from "../process-ends.ts";
 import type { RuncPaths } from "./runc-paths.ts";
 import type { ProcessRecord } from "../process-record.ts";
 import { processStats } from "../process-stats.ts";
 import { unsupported } from "../unsupported.ts";
-
-/** The control stream's end wakes the watch at once; this is for a container that nobody is connected to. */
-const GONE_POLL_MS = 1_000;
 
 export class RuncVm implements Vm {
   readonly machineId: string;
@@ -61,7 +59,7 @@ export class RuncVm implements Vm {
   }
 
   async #watch(): Promise<VmExit> {
-    await goneOf(this.#record, GONE_POLL_MS, this.#detached.signal, this.#hint.promise);
+    await goneOf(this.#record, this.#detached.signal, this.#hint.promise);
     const console = readConsoleTail(this.#spec.folder, this.#record.console_from);
     return { vmmStatus: null, reason: exitReason({ console, vmmStatus: null, vmmOutput: "", event: null }) };
   }
