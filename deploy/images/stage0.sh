@@ -30,5 +30,7 @@ read -r uptime idle </proc/uptime
 $B echo "godwit-stage0: vm-init at $uptime s ($bus)"
 # The control port's reads block a thread of Bun's pool each; a guest with one CPU would have too few.
 export LD_LIBRARY_PATH=/.godwit/init/lib UV_THREADPOOL_SIZE=4
+# PID 1 has no loop hot enough to pay for machine code of its own: 3 to 5 MB, and the compilers' pages.
+export BUN_JSC_useBaselineJIT=0
 exec /.godwit/init/vm-init
 fail "Cannot execute /.godwit/init/vm-init"
