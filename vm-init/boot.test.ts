@@ -1,9 +1,11 @@
 /** vm-init as PID 1 of real VMs under TCG: a few boots, each a story of its own. */
 import { afterEach, expect, test } from "bun:test";
-import { FrameKind } from "../control/contract/exec-frames.ts";
+import { encodeFrame, EXEC_PIECE_BYTES, FrameKind } from "../control/contract/exec-frames.ts";
 import {
   type GuestExit,
   type GuestLogLine,
+  type GuestMetrics,
+  type GuestProcesses,
   type GuestStatus,
   ResumedAnswer,
 } from "../control/contract/guest-api.ts";
@@ -14,8 +16,8 @@ import { makeImage, run } from "./image.fixture.ts";
 import { bootVm, type Machine, type TestVm } from "./qemu.fixture.ts";
 
 const APPLETS = [
-  ...["sh", "id", "cat", "sleep", "tail", "ip", "hostname", "mount", "ping", "awk", "dd", "df", "stat"],
-  ...["stty", "touch", "true"],
+  ...["sh", "id", "cat", "sleep", "ip", "hostname", "mount", "ping", "awk", "dd", "df", "stat"],
+  ...["stty", "touch", "true", "setsid", "rm", "tail", "grep", "ls"],
 ];
 const FILES = {
   "etc/passwd": "root:x:0:0::/root:/bin/sh\nweb:x:1000:1001::/home/web:/bin/sh\n",
@@ -32,7 +34,11 @@ const NETWORK: RunConfig["network"] = {
   searches: ["internal"],
 };
 /** A guest under TCG on a machine with ten times the work it can do. */
-const BOOT_WAIT_MS = 300_000;
+const BOOT_WAIT_MS = 600_000;
+
+const MIB = 1_048_576;
+/** What a machine of 256 MB gives its app: all but what the kernel and vm-init need. */
+const APP_BYTES_MIN = 146 * MIB;
 
 const vms: TestVm[] = [];
 afterEach(async () => {
@@ -63,10 +69,11 @@ test(
   "vm-init boots a microvm, has a terminal, freezes, resumes, outlives full disk and memory, and runs the app again",
   async () => {
     const script = "trap 'exec tail /dev/zero' USR1; trap 'exit 0' TERM; " +
+      "trap 'dd if=/dev/zero of=/dev/shm/fill bs=1M' USR2; " +
       "echo ready; while true; do sleep 0.1; done";
     const vm = await boot(
       "microvm",
-      runConfig("vm", { cmd: ["/bin/sh", "-c", script] }, { network: NETWORK }),
+      runConfig("vm", { cmd: ["/bin/sh", "-c", script] }, { network: NETWORK, shm_mb: 512 }),
     );
     const status = await statusOf(vm);
     expect(status).toMatchObject({ phase: "running", failure: null, exit: null, run: 0 });
@@ -81,6 +88,8 @@ test(
     expect(await second.firstLogLine()).toBe("ready");
     await hasTerminal(second);
     await freezes(second);
+    await takesFiles(second);
+    await keepsCommandsApart(second);
     const fill = new TestExec(second, { shell: "dd if=/dev/zero of=/fill bs=1M" });
     expect(await fill.exit).toMatchObject({ exit_code: 1 });
     expect(fill.stderr).toContain("No space left on device");
@@ -162,7 +171,7 @@ test(
       "10.0.2.2 onlink",
       "fe80::2",
       "overlay",
-      "0::/app",
+      "0::/user/app",
       "1",
       "8192",
       "/dev/mqueue",
@@ -248,12 +257,12 @@ test.each<[string, RunConfig, string, string]>([
   expect(vm.console()).toContain(`godwit-boot-failure: ${step}: ${message}`);
 }, BOOT_WAIT_MS);
 
-/** A session on a terminal over the virtio-serial port, in the app's cgroup. */
+/** A session on a terminal over the virtio-serial port, in a cgroup of its own. */
 async function hasTerminal(session: TestVm["session"]): Promise<void> {
   const shell = new TestExec(session, { argv: ["sh"], stdin: true, terminal: { columns: 90, rows: 30 } });
   shell.send(FrameKind.stdin, "stty size; cat /proc/self/cgroup\n");
   await shell.says("30 90");
-  await shell.says("0::/app");
+  await shell.says("0::/user/exec/");
   shell.send(FrameKind.resize, JSON.stringify({ columns: 120, rows: 40 }));
   shell.send(FrameKind.stdin, "stty size\n");
   await shell.says("40 120");
@@ -265,6 +274,65 @@ async function hasTerminal(session: TestVm["session"]): Promise<void> {
   expect(await shell.exit).toMatchObject({ exit_code: 5 });
   const status = await session.get<GuestStatus>("/v1/status");
   expect(status.init_rss_anon_kb).toBeLessThan(16 * 1_024);
+}
+
+/** What begins a conversation on the port begins none in the middle of a file; vm-init stays small all the while. */
+async function takesFiles(session: TestVm["session"]): Promise<void> {
+  const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+  const stream = session.open("PUT", "/v1/files?path=/dev/shm/prefaces");
+  let status = 0;
+  stream.on("response", (headers) => status = Number(headers[":status"]));
+  stream.resume();
+  for (let sent = 0; sent < 8; sent++) {
+    stream.write(encodeFrame(FrameKind.stdin, preface.repeat(EXEC_PIECE_BYTES / preface.length)));
+    const { init_rss_anon_kb } = await session.get<GuestStatus>("/v1/status");
+    expect(init_rss_anon_kb).toBeLessThan(16 * 1_024);
+  }
+  stream.end(encodeFrame(FrameKind.stdinEnd));
+  await new Promise((resolve) => stream.on("end", resolve));
+  expect(status).toBe(200);
+  const count = new TestExec(session, { shell: "grep -c PRI /dev/shm/prefaces; rm /dev/shm/prefaces" });
+  await count.exit;
+  expect(Number(count.stdout)).toBe(8 * Math.floor(EXEC_PIECE_BYTES / preface.length));
+}
+
+/** A command dies of its own hunger, is killed with what has left its session, and runs while the app is at its limit. */
+async function keepsCommandsApart(session: TestVm["session"]): Promise<void> {
+  const commandEats = async () => {
+    const hungry = new TestExec(session, { argv: ["tail", "/dev/zero"], user: "root" });
+    expect(await hungry.exit).toMatchObject({ exit_code: 137, signal: "SIGKILL", timed_out: false });
+  };
+  const oomKills = async () => (await session.get<GuestMetrics>("/v1/metrics")).oom_kills;
+  await commandEats();
+  expect(await oomKills()).toBe(0);
+
+  const escaping = new TestExec(session, {
+    shell: "setsid sh -c 'echo $$; exec sleep 1000' >/dev/shm/pid & wait; sleep 1000",
+    timeout_ms: 3_000,
+  });
+  expect(await escaping.exit).toMatchObject({ signal: "SIGKILL", timed_out: true });
+  const look = new TestExec(session, { shell: "cat /dev/shm/pid" });
+  await look.exit;
+  const escaped = Number(look.stdout);
+  expect(escaped).toBeGreaterThan(1);
+  for (let pids = [escaped]; pids.includes(escaped);) {
+    pids = (await session.get<GuestProcesses>("/v1/ps")).processes.map(({ pid }) => pid);
+  }
+
+  expect((await session.request("POST", "/v1/signals", { signal: "SIGUSR2" })).status).toBe(204);
+  while (await oomKills() === 0);
+  const inside = new TestExec(session, {
+    shell: "cd /sys/fs/cgroup/user/app; cat memory.max memory.current; ls ../exec",
+  });
+  expect(await inside.exit).toMatchObject({ exit_code: 0 });
+  const [max = 0, current = 0] = inside.stdout.split("\n").map(Number);
+  expect(max).toBeGreaterThan(APP_BYTES_MIN);
+  expect(current).toBeGreaterThan(max - 8 * MIB);
+  const killsBefore = await oomKills();
+  await commandEats();
+  expect(await oomKills()).toBe(killsBefore);
+  expect((await session.get<GuestStatus>("/v1/status")).phase).toBe("running");
+  expect(await new TestExec(session, { argv: ["rm", "/dev/shm/fill"] }).exit).toMatchObject({ exit_code: 0 });
 }
 
 /** A write waits while the disks are frozen, and goes on when they are thawed, by hand or by time. */

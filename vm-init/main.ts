@@ -13,7 +13,7 @@ import { ControlChannel } from "./boot/control-api.ts";
 import { writeFiles } from "./boot/files.ts";
 import { nameMachine } from "./boot/hostname.ts";
 import { Life, skip } from "./boot/life.ts";
-import { type Placed, setLimits } from "./boot/limits.ts";
+import { type Places, setLimits } from "./boot/limits.ts";
 import { mountKernelFilesystems } from "./boot/mounts.ts";
 import { setUpNetwork } from "./boot/network.ts";
 import { mountOverlayRoot } from "./boot/overlay-root.ts";
@@ -28,7 +28,7 @@ import { addSwap } from "./boot/swap.ts";
 import { switchRoot } from "./boot/switch-root.ts";
 import { findUsers, giveVolumes } from "./boot/user.ts";
 import { mountVolumes } from "./boot/volumes.ts";
-import { countOoms } from "./child/cgroup.ts";
+import { countOoms } from "./child/ooms.ts";
 import { killAll, Stopper } from "./child/stop.ts";
 import type { User } from "./child/user.ts";
 import { uptimeS } from "./system/clock.ts";
@@ -89,7 +89,7 @@ async function boot(): Promise<void> {
     if (!inContainer) giveVolumes(config.volumes, found[0]!);
     return found;
   });
-  const placed = await life.step("limits", () => setLimits(mode, config));
+  const places = await life.step("limits", () => setLimits(mode, config));
   await life.step("control-api", () => channel.open());
   heedSignals(config.stop);
   callHook = () =>
@@ -97,14 +97,14 @@ async function boot(): Promise<void> {
       config.resume_hook,
       stopper,
       log,
-      (argv) => spawnProgram(config, argv, config.env, users[0]!, log, placed),
+      (argv) => spawnProgram(config, argv, config.env, users[0]!, log, places.app),
     );
   if (root !== undefined) freezer.disks = [root.layerFd];
-  let restartAfterMs = await runApp(config, users, placed);
+  let restartAfterMs = await runApp(config, users, places);
   while (restartAfterMs !== null) {
     const isToRun = await life.isToRunAfter(restartAfterMs);
     if (!isToRun) noMoreRuns();
-    restartAfterMs = isToRun ? await runApp(config, users, placed) : await life.verdict(EXIT_ACK_WAIT_MS);
+    restartAfterMs = isToRun ? await runApp(config, users, places) : await life.verdict(EXIT_ACK_WAIT_MS);
   }
   freezer.close();
   await settleDisks(disks);
@@ -112,15 +112,15 @@ async function boot(): Promise<void> {
 }
 
 /** One run of the user's processes, from the spawn to what the worker says of its end: the wait before the next, or null. */
-async function runApp(config: RunConfig, users: User[], placed: Placed): Promise<number | null> {
+async function runApp(config: RunConfig, users: User[], { app, command }: Places): Promise<number | null> {
   const ooms = countOoms();
-  const children = await life.step("spawn", () => spawnApp(config, users, log, placed));
+  const children = await life.step("spawn", () => spawnApp(config, users, log, app));
   const pids = children.map(({ pid }) => pid);
   life.running(pids[0]!);
   stopper.started(pids);
   const steps = life.run === 0 ? stepsInWords(life.steps) : `restart ${life.run}`;
   say(`pid ${pids.join(", ")} at ${uptimeS()} s, first step at ${startedAtS} s (ms: ${steps})`);
-  execs.open({ config, placed });
+  execs.open({ config, command });
   const exit = await life.step("supervise", () => supervise(children, config.stop, stopper, log, ooms));
   execs.close();
   life.ended(exit);

@@ -4,7 +4,12 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RunConfig } from "../control/contract/run-config.ts";
-import { CONTAINER_FOLDER, CONTROL_SOCKET, RUN_CONFIG_FILE } from "../control/contract/guest-limits.ts";
+import {
+  CONTAINER_FOLDER,
+  CONTROL_SOCKET,
+  INIT_ENV,
+  RUN_CONFIG_FILE,
+} from "../control/contract/guest-limits.ts";
 import { testGuest } from "../deploy/images/testbed.ts";
 import { GuestSession } from "./session.fixture.ts";
 
@@ -64,7 +69,7 @@ export async function startContainer(
         terminal: false,
         user: { uid: 0, gid: 0 },
         args: [`${CONTAINER_FOLDER}/init/vm-init`],
-        env: [`LD_LIBRARY_PATH=${CONTAINER_FOLDER}/init/lib`],
+        env: INIT_ENV,
         cwd: "/",
         capabilities,
         rlimits: [{ type: "RLIMIT_NOFILE", soft: config.limits.nofile, hard: config.limits.nofile }],

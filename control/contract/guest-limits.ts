@@ -19,6 +19,8 @@ export function volumeDrive(index: number): string {
 
 /** Where things lie for a container (runc driver): files bind-mounted under one folder of the root. */
 export const CONTAINER_FOLDER = "/.godwit";
+/** What vm-init itself runs with; deploy/images/stage0.sh says the same to a VM's, and why. */
+export const INIT_ENV = [`LD_LIBRARY_PATH=${CONTAINER_FOLDER}/init/lib`, "BUN_JSC_useBaselineJIT=0"] as const;
 export const RUN_CONFIG_FILE = `${CONTAINER_FOLDER}/run.json`;
 export const CONTROL_SOCKET = `${CONTAINER_FOLDER}/control/guest.sock`;
 /** The name of the virtio-serial port (QEMU). */

@@ -7,7 +7,7 @@ import { FrameKind } from "../../control/contract/exec-frames.ts";
 import type { ExecExit, ExecRequest } from "../../control/contract/guest-api.ts";
 import { exitOf } from "../child/exit.ts";
 import { endOf } from "../child/reap.ts";
-import { endSession, killSession } from "../child/session.ts";
+import { type CommandPlace, hangUp } from "../child/session.ts";
 import { BootError, messageOf } from "../system/error.ts";
 import { Descriptor } from "../system/descriptor.ts";
 import { kill, openPipe, signalNumber, withIdentity } from "../system/process.ts";
@@ -16,7 +16,7 @@ import { openTerminal, resizeTerminal } from "../system/terminal.ts";
 import { makeNonBlocking } from "../system/write-all.ts";
 import { objectOf, Refusal, type Stream } from "./answer.ts";
 import { Channel, type Output } from "./channel.ts";
-import { type ExecGround, type Execs, type Plan, planOf } from "./execs.ts";
+import { type Execs, type Plan, planOf } from "./execs.ts";
 import { relayOutput } from "./relay-output.ts";
 import { StdinFeed } from "./stdin-feed.ts";
 
@@ -39,10 +39,11 @@ export async function runExec(stream: Stream, execs: Execs): Promise<void> {
     const request = await channel.opening() as unknown as ExecRequest;
     const plan = planOf(request, ground.config);
     const wires = connect(request, plan);
-    const pid = start(plan, wires, ground);
+    const place = ground.command();
+    const pid = start(plan, wires, place);
     const ended = endOf(pid);
     channel.accept();
-    await converse(channel, request, { pid, ended, wires });
+    await converse(channel, request, { pid, place, ended, wires });
   } finally {
     execs.leave();
   }
@@ -50,6 +51,7 @@ export async function runExec(stream: Stream, execs: Execs): Promise<void> {
 
 interface Running {
   readonly pid: number;
+  readonly place: CommandPlace;
   readonly ended: ReturnType<typeof endOf>;
   readonly wires: Wires;
 }
@@ -57,18 +59,18 @@ interface Running {
 async function converse(
   channel: Channel,
   request: ExecRequest,
-  { pid, ended, wires }: Running,
+  { pid, place, ended, wires }: Running,
 ): Promise<void> {
   const { stream } = channel;
   let over = false;
   let timedOut = false;
   const breakOff = () => {
-    if (!over) void endSession(pid);
+    if (!over) void hangUp(pid, place);
   };
   stream.once("close", breakOff);
   const timer = request.timeout_ms === null ? null : setTimeout(() => {
     timedOut = true;
-    killSession(pid);
+    place.kill(pid);
   }, request.timeout_ms);
   // A caller that goes away, or breaks the rules, is hung up on, and its command with it. Nobody waits for this: a caller
   // may keep its side open for longer than the command lives.
@@ -134,9 +136,9 @@ function connect(request: ExecRequest, { user }: Plan): Wires {
   };
 }
 
-function start(plan: Plan, wires: Wires, { placed }: ExecGround): number {
+function start(plan: Plan, wires: Wires, place: CommandPlace): number {
   try {
-    return placed(() => withIdentity(plan.user, () => spawnSession({ ...plan, stdio: wires.stdio })));
+    return place.start(() => withIdentity(plan.user, () => spawnSession({ ...plan, stdio: wires.stdio })));
   } catch (error) {
     closeAll(wires);
     const who = `${plan.user.uid}:${plan.user.gid}`;

@@ -5,6 +5,7 @@ import { EXECS_MAX } from "../../control/contract/guest-limits.ts";
 import type { RunConfig } from "../../control/contract/run-config.ts";
 import { envOf } from "../child/env.ts";
 import { findExecutable } from "../child/executable.ts";
+import type { CommandPlace } from "../child/session.ts";
 import { resolveUser, type User } from "../child/user.ts";
 import { BootError, messageOf } from "../system/error.ts";
 import { Refusal } from "./answer.ts";
@@ -15,8 +16,7 @@ const TERM_DEFAULT = "xterm-256color";
 /** What commands take over from the app. */
 export interface ExecGround {
   readonly config: Pick<RunConfig, "image" | "env">;
-  /** Runs a start where the app's limits hold. */
-  readonly placed: <T>(work: () => T) => T;
+  readonly command: () => CommandPlace;
 }
 
 export interface Plan {

@@ -1,7 +1,8 @@
 /** Figures of the machine that somebody may draw: what /proc and the app's cgroup tell, as counters since the boot. */
 import { readdirSync, readFileSync, statfsSync } from "node:fs";
 import type { GuestMetrics } from "../../control/contract/guest-api.ts";
-import { countOoms } from "../child/cgroup.ts";
+import { APP_CGROUP } from "../child/cgroup.ts";
+import { countOoms } from "../child/ooms.ts";
 import { uptimeS } from "../system/clock.ts";
 import { kilobytesOf } from "../system/memory.ts";
 
@@ -11,7 +12,7 @@ const DISKS_MAX = 32;
 const INTERFACES_MAX = 16;
 /** What the app uses, wherever its cgroup shows it: in a VM, or a container of v2 or v1. */
 const APP_MEMORY_FILES = [
-  "/sys/fs/cgroup/app/memory.current",
+  `${APP_CGROUP}/memory.current`,
   "/sys/fs/cgroup/memory.current",
   "/sys/fs/cgroup/memory/memory.usage_in_bytes",
 ];

@@ -4,6 +4,7 @@ import type { Duplex } from "node:stream";
 
 import type { Life } from "../boot/life.ts";
 import type { Stopper } from "../child/stop.ts";
+import { collectNowAndThen } from "../system/collect.ts";
 import { BootError } from "../system/error.ts";
 import {
   answer,
@@ -25,6 +26,8 @@ import { statusOf } from "./status.ts";
 const WAIT_MS_MAX = 60_000;
 const STOP_TIMEOUT_S_MAX = 300;
 const LOG_LINES_A_WRITE = 128;
+/** What one call leaves behind for the engine to collect, about. */
+const CALL_BYTES = 8_192;
 /** More than the buffer holds, so that an ended app's last lines do not wait. */
 const LOG_LINES_A_SECOND = 5_000;
 
@@ -110,6 +113,8 @@ export class ControlServer {
       await handler(stream, new URLSearchParams(query));
     } catch (error) {
       refuse(stream, error);
+    } finally {
+      collectNowAndThen(CALL_BYTES);
     }
   }
 }
@@ -137,6 +142,7 @@ async function sendLog(stream: Stream, log: LogRing, seq: number): Promise<void>
       next = last.seq + 1;
       inSecond += lines.length;
       const text = lines.map((line) => JSON.stringify(line) + "\n").join("");
+      collectNowAndThen(text.length);
       if (!stream.write(text)) await new Promise<void>((resolve) => wake = resolve);
     } else if (log.closed) {
       stream.end();

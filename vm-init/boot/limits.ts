@@ -1,7 +1,8 @@
-/** Step limits: sysctls, limits of processes, and a cgroup for the app where the machine is a VM. */
+/** Step limits: sysctls, limits of processes, and cgroups for the app and for commands where the machine is a VM. */
 import { writeFileSync } from "node:fs";
 import type { RunConfig } from "../../control/contract/run-config.ts";
-import { createAppCgroup, inAppCgroup } from "../child/cgroup.ts";
+import { createCgroups, ExecCgroup, inAppCgroup } from "../child/cgroup.ts";
+import { type CommandPlace, killSession } from "../child/session.ts";
 import { BootError, messageOf } from "../system/error.ts";
 import { dropNetAdmin, setLimit, withLimits } from "../system/process.ts";
 import type { Mode } from "./run-config.ts";
@@ -9,13 +10,19 @@ import type { Mode } from "./run-config.ts";
 /** Runs a start where the limits hold. */
 export type Placed = <T>(work: () => T) => T;
 
+export interface Places {
+  readonly app: Placed;
+  /** For one command of the worker's. */
+  readonly command: () => CommandPlace;
+}
+
 /**
  * A core goes into the working folder, named by its process, where RLIMIT_CORE allows one (it is 0 unless asked for). A
  * kernel's own default would let the second crash overwrite the first one's.
  */
 const CORE_PATTERN = { "kernel.core_pattern": "core.%p" };
 
-export function setLimits(mode: Mode, config: Pick<RunConfig, "limits" | "sysctls">): Placed {
+export function setLimits(mode: Mode, config: Pick<RunConfig, "limits" | "sysctls">): Places {
   const { nofile, rlimits = [] } = config.limits;
   // A container's are set by its driver: it sees /proc/sys read-only.
   const sysctls: Record<string, string> = mode === "vm" ? { ...CORE_PATTERN, ...config.sysctls } : {};
@@ -25,10 +32,16 @@ export function setLimits(mode: Mode, config: Pick<RunConfig, "limits" | "sysctl
   if (mode === "container") {
     // Only vm-init needed it, for the network; the driver's cgroup holds the rest.
     dropNetAdmin();
-    return limited;
+    return { app: limited, command: () => ({ start: limited, kill: killSession }) };
   }
-  createAppCgroup();
-  return (work) => inAppCgroup(() => limited(work));
+  createCgroups();
+  return {
+    app: (work) => inAppCgroup(() => limited(work)),
+    command: () => {
+      const group = new ExecCgroup();
+      return { start: (work) => group.start(() => limited(work)), kill: () => group.kill() };
+    },
+  };
 }
 
 function setSysctl(name: string, value: string): void {

@@ -17,7 +17,6 @@ const MOUNTS: readonly Mount[] = [
   },
   { source: "mqueue", target: "/dev/mqueue", type: "mqueue", flags: kernels },
   { source: "run", target: "/run", type: "tmpfs", flags: noSuid | noDev, options: "mode=0755" },
-  { source: "cgroup2", target: "/sys/fs/cgroup", type: "cgroup2", flags: kernels },
 ];
 
 /** A kernel may be built without them; then nobody can ask for what they do. */

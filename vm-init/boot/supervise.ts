@@ -2,7 +2,7 @@
 import type { GuestExit } from "../../control/contract/guest-api.ts";
 import type { RunConfig } from "../../control/contract/run-config.ts";
 import type { LogRing } from "../api/log-ring.ts";
-import { type OomCounts, oomSince } from "../child/cgroup.ts";
+import { type OomCounts, oomSince } from "../child/ooms.ts";
 import type { Child } from "../child/child.ts";
 import { describeExit, exitOf } from "../child/exit.ts";
 import { killAll, type Stopper } from "../child/stop.ts";

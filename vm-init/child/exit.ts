@@ -1,6 +1,6 @@
 /** How the user's process ended, in the numbers that shells and container runtimes use. */
 import type { GuestExit } from "../../control/contract/guest-api.ts";
-import type { Oom } from "./cgroup.ts";
+import type { Oom } from "./ooms.ts";
 import { assert } from "../system/error.ts";
 import { signalNumber } from "../system/process.ts";
 

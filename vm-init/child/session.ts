@@ -1,6 +1,6 @@
 /**
- * A command and all that it started, found by the session that it leads: an interactive shell gives each job a process
- * group of its own, so that a group would be too little, and cgroups cannot be written in a container.
+ * A command and all that it started: what is in its cgroup, or in a container, where cgroups cannot be written, what is
+ * in the session that it leads. (An interactive shell gives each job a process group of its own: that would be too little.)
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { kill } from "../system/process.ts";
@@ -12,6 +12,13 @@ const HANGUP_WAIT_MS = 1_000;
 /** A process that forks while it is looked for is met in the next round. */
 const ROUNDS_MAX = 5;
 
+export interface CommandPlace {
+  /** Runs the command's start where its limits hold. */
+  start<T>(work: () => T): T;
+  /** Kills all of it; `leader` is the command's own process. */
+  kill(leader: number): void;
+}
+
 /** The session's id in a line of /proc/PID/stat, whose second field, the name, may hold anything. */
 export function sessionIn(stat: string): number | null {
   const session = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
@@ -19,10 +26,9 @@ export function sessionIn(stat: string): number | null {
 }
 
 /** Hangs up, as a terminal that is closed does, then kills what is left. */
-export async function endSession(leader: number): Promise<void> {
-  if (signalSession(leader, SIGHUP) === 0) return;
-  await Bun.sleep(HANGUP_WAIT_MS);
-  killSession(leader);
+export async function hangUp(leader: number, place: CommandPlace): Promise<void> {
+  if (signalSession(leader, SIGHUP) > 0) await Bun.sleep(HANGUP_WAIT_MS);
+  place.kill(leader);
 }
 
 export function killSession(leader: number): void {

@@ -1,6 +1,6 @@
 /** Keeps PID 1 small while it carries much: the engine would let what is left behind grow to tens of megabytes first. */
 
-const BYTES_BETWEEN_COLLECTIONS = 1_048_576;
+const BYTES_BETWEEN_COLLECTIONS = 524_288;
 let carried = 0;
 
 /** To be told of all that goes through. A collection takes a few milliseconds, which is little beside a megabyte. */

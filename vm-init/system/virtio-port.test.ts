@@ -1,16 +1,21 @@
 import { expect, test } from "bun:test";
-import { newestStart } from "./virtio-port.ts";
+import { isStart } from "./virtio-port.ts";
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const startIn = (...parts: string[]) => newestStart(Buffer.from(parts.join("")));
+const settings = "\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64";
+const starts = (...parts: string[]) => isStart(Buffer.from(parts.join("")));
 
-test("newestStart() finds the start of a conversation, and none in the middle of one", () => {
-  expect(startIn(preface, "settings")).toBe(0);
-  expect(startIn("headers")).toBe(-1);
+test("isStart() knows a host's first words, whole or as far as they have come", () => {
+  expect(starts(preface, settings, "more")).toBe(true);
+  for (let length = 0; length <= settings.length; length++) {
+    expect(starts(preface, settings.slice(0, length))).toBe(true);
+  }
 });
 
-test("newestStart() passes over what hosts left that were gone before the port was read", () => {
-  expect(startIn(preface, "one", preface, "two")).toBe(preface.length + 3);
-  expect(startIn("rest of one", preface, "two")).toBe(11);
-  expect(startIn(preface, preface)).toBe(preface.length);
+test("isStart() takes nothing else for them, above all not a file that holds them", () => {
+  expect(starts("headers")).toBe(false);
+  expect(starts("")).toBe(false);
+  expect(starts(preface.slice(0, 23))).toBe(false);
+  expect(starts("rest of a file", preface, settings)).toBe(false);
+  expect(starts(preface, preface)).toBe(false);
 });

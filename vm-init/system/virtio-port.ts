@@ -26,6 +26,10 @@ const F_SETFL = 4;
 const O_RDWR = 2;
 const O_RDWR_NONBLOCK = 2 | 0o4000;
 const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+/** Of a frame's header, behind its length: type SETTINGS, no flags, stream 0 (RFC 9113 section 4.1). */
+const SETTINGS_OF_CONNECTION = Buffer.from([4, 0, 0, 0, 0, 0]);
+const FRAME_TYPE_OFFSET = 3;
+const FRAME_HEADER_BYTES = 9;
 
 /** The device file of the port with this name. */
 export function findPort(name: string): string {
@@ -60,13 +64,12 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
       return setTimeout(next, AWAY_POLL_MS);
     }
     const chunk = Buffer.from(buffer.subarray(0, count));
-    const start = newestStart(chunk);
-    if (start !== -1) {
+    if (isStart(chunk)) {
       end();
       onStream(stream = new PortStream(fd));
     }
     // Bytes for a stream that is gone are dropped until the next preface.
-    if (stream !== null && !stream.destroyed) stream.push(start > 0 ? chunk.subarray(start) : chunk);
+    if (stream !== null && !stream.destroyed) stream.push(chunk);
     next();
   };
   // The news that the last host went may come when the next one has begun to talk, most of all to a guest that was
@@ -92,11 +95,14 @@ export function servePort(device: string, onStream: (stream: Duplex) => void): v
 }
 
 /**
- * Where the newest host's words begin in what was read, or -1. What stands before is of hosts that went before the port
- * was read, whose words one read may hold together with the next one's.
+ * Whether a host begins here: with its preface, and the SETTINGS frame that must follow (RFC 9113 section 3.4) as far as it
+ * has come. Elsewhere in a chunk the same bytes are of something that is carried, a file for instance: QEMU begins a buffer
+ * for each of its writes, and a read gives no more than one.
  */
-export function newestStart(chunk: Buffer): number {
-  return chunk.lastIndexOf(PREFACE);
+export function isStart(chunk: Buffer): boolean {
+  if (!chunk.subarray(0, PREFACE.length).equals(PREFACE)) return false;
+  const next = chunk.subarray(PREFACE.length + FRAME_TYPE_OFFSET, PREFACE.length + FRAME_HEADER_BYTES);
+  return next.equals(SETTINGS_OF_CONNECTION.subarray(0, next.length));
 }
 
 class PortStream extends Duplex {

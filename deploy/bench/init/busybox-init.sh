@@ -44,10 +44,11 @@ echo "nameserver 10.0.2.3" >/etc/resolv.conf
 echo core.%p >/proc/sys/kernel/core_pattern
 ulimit -n 10240
 echo "+memory +pids" >/sys/fs/cgroup/cgroup.subtree_control
-$B mkdir /sys/fs/cgroup/app
-echo 167772160 >/sys/fs/cgroup/app/memory.max
-echo 1024 >/sys/fs/cgroup/app/pids.max
-echo 0 >/sys/fs/cgroup/app/cgroup.procs
+$B mkdir -p /sys/fs/cgroup/user/app
+echo "+memory +pids" >/sys/fs/cgroup/user/cgroup.subtree_control
+echo 167772160 >/sys/fs/cgroup/user/app/memory.max
+echo 1024 >/sys/fs/cgroup/user/app/pids.max
+echo 0 >/sys/fs/cgroup/user/app/cgroup.procs
 $B setsid /bin/app </dev/null &
 echo 0 >/sys/fs/cgroup/cgroup.procs
 # Once the app has measured: what one start of Bun takes here, from the exec to its first statement.

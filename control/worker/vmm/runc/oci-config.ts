@@ -2,7 +2,12 @@
  * config.json of the container (OCI runtime-spec v1.0.2), as vm-init wants it: see "In a container" in vm-init/README.md.
  * A pure function. The capabilities are what vm-init needs; it gives up NET_ADMIN before the user's process starts.
  */
-import { CONTAINER_FOLDER, CONTROL_SOCKET, RUN_CONFIG_FILE } from "../../../contract/run-config.ts";
+import {
+  CONTAINER_FOLDER,
+  CONTROL_SOCKET,
+  INIT_ENV,
+  RUN_CONFIG_FILE,
+} from "../../../contract/guest-limits.ts";
 import { dirname } from "node:path";
 import type { Rlimit } from "../../../contract/machine.ts";
 import type { VmSpec } from "../driver.ts";
@@ -75,7 +80,7 @@ export function ociConfig(spec: VmSpec, initFolder: string, paths: RuncPaths): R
       user: { uid: 0, gid: 0 },
       cwd: "/",
       args: [`${INIT_FOLDER}/vm-init`],
-      env: [`LD_LIBRARY_PATH=${INIT_FOLDER}/lib`],
+      env: INIT_ENV,
       capabilities: { bounding: CAPABILITIES, effective: CAPABILITIES, permitted: CAPABILITIES },
       rlimits: ociRlimits(nofile, rlimits),
       // As in a VM: setuid programs of the image work.
