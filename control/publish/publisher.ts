@@ -30,7 +30,7 @@ export const SWEEP_INTERVAL_MS = 5_000;
  * From one batch to the next, unless lines were left: each is a transaction here, an entry to sign, and an entry that every
  * edge has to wake up for, verify and commit. A change that comes alone is published at once.
  */
-export const GATHER_MS = 20;
+export const GATHER_MS = 30;
 /** Processes tick each at its own time: a digest of this share of the interval's age is old enough to be renewed. */
 const DUE_SHARE = 0.9;
 

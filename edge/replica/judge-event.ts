@@ -7,7 +7,7 @@ import {
   StateEvent,
 } from "../../control/contract/events.ts";
 import { keyOf, ownerMayWrite, type RowOf, type TableName, TABLES } from "../../control/contract/rows.ts";
-import { knownEvent, knownMachine } from "./known-shapes.ts";
+import { knownEvent, knownHostname, knownMachine } from "./known-shapes.ts";
 import type { ValidEvent } from "./replica-store.ts";
 import type { SignatureFault } from "./verify-entry.ts";
 
@@ -120,7 +120,11 @@ export function judgeEvent(raw: unknown, stream: string, owner: string): Judgeme
     return quarantine("wrong_stream", `${table} does not travel on ${stream}`);
   }
   if (event.row === null) return { verdict: "apply", valid: { table, event }, unknownColumns: 0 };
-  const known = table === "machines" ? knownMachine(event.row) : null;
+  const known = table === "machines"
+    ? knownMachine(event.row)
+    : table === "hostnames"
+    ? knownHostname(event.row)
+    : null;
   const row = known === null
     ? TABLES[table].row.safeParse(event.row)
     : { success: true as const, data: known };

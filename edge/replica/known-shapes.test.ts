@@ -2,8 +2,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
 import { StateEvent } from "../../control/contract/events.ts";
-import { MachineRow } from "../../control/contract/rows.ts";
-import { knownEvent, knownMachine } from "./known-shapes.ts";
+import { HostnameRow, MachineRow } from "../../control/contract/rows.ts";
+import { knownEvent, knownHostname, knownMachine } from "./known-shapes.ts";
 
 const services = [{
   ...{ internal_port: 80, ports: [{ port: 80, handlers: ["http"], http_options: { compress: true } }] },
@@ -73,6 +73,36 @@ test("knownMachine() says what zod says, or that it does not know", () => {
     fc.property(changed(machine, ["healthy", "secret"]), (row) => {
       const known = knownMachine(row);
       if (known !== null) expect(known).toEqual(MachineRow.parse(row));
+    }),
+    { numRuns: 3_000 },
+  );
+});
+
+test("knownHostname() says what zod says, or that it does not know", () => {
+  const row = { hostname: "a-1.example", app_id: "a".repeat(20) };
+  expect(knownHostname(row)).toEqual(HostnameRow.parse(row));
+  expect(knownHostname({ ...row, hostname: "*.example" })).toBeNull();
+  const names = [
+    "x".repeat(63),
+    "x".repeat(64),
+    "a..b",
+    "-a",
+    "a-",
+    "a_b",
+    "A.b",
+    "a.b.",
+    `${"a.".repeat(126)}a`,
+  ]
+    .concat(`${"a.".repeat(127)}a`, "*", "*.a", "a\n");
+  const hostname = fc.record({ hostname: fc.oneof(fc.constantFrom(...names), fc.domain()) })
+    .map((some) => ({ ...row, ...some }));
+  fc.assert(
+    fc.property(fc.oneof(changed(row, ["more"]), hostname), (row: Record<string, unknown>) => {
+      const known = knownHostname(row);
+      if (known !== null) expect(known).toEqual(HostnameRow.parse(row));
+      else if (HostnameRow.safeParse(row).success) {
+        expect("more" in row || String(row.hostname).startsWith("*")).toBe(true);
+      }
     }),
     { numRuns: 3_000 },
   );

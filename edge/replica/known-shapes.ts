@@ -5,7 +5,7 @@
  */
 import { EVENT_SCHEMA, type StateEvent } from "../../control/contract/events.ts";
 import { MachineState, Services } from "../../control/contract/machine.ts";
-import type { MachineRow } from "../../control/contract/rows.ts";
+import type { HostnameRow, MachineRow } from "../../control/contract/rows.ts";
 
 /** Machines of one app have the same services. */
 const SERVICES_REMEMBERED_MAX = 2_000;
@@ -15,7 +15,9 @@ const SERVICES_CHARS_MAX = 2_000;
 const ID = /^[0-9a-f]{14}$/,
   ROW_ID = /^[0-9a-f]{20}$/,
   HOST_ID = /^[a-z0-9][a-z0-9-]{0,39}$/,
-  REGION = /^[a-z]{3}$/;
+  REGION = /^[a-z]{3}$/,
+  HOSTNAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*$/;
+const HOSTNAME_CHARS_MAX = 253;
 const STATES: ReadonlySet<unknown> = new Set(MachineState.options);
 const MACHINE_COLUMNS = 11;
 
@@ -81,6 +83,14 @@ export function knownMachine(row: Loose): MachineRow | null {
   };
   if (hasHealth) known.healthy = healthy as boolean;
   return known;
+}
+
+/** @returns null where it does not know, as with patterns */
+export function knownHostname(row: Loose): HostnameRow | null {
+  const { hostname, app_id } = row;
+  if (Object.keys(row).length !== 2 || !matches(app_id, ROW_ID)) return null;
+  if (!isText(hostname, HOSTNAME_CHARS_MAX) || !HOSTNAME.test(hostname)) return null;
+  return { hostname, app_id };
 }
 
 /** What was sent → what zod made of it; nothing writes to either. */

@@ -39,6 +39,7 @@ export class RedisSession<Field> {
   readonly #links: RedisLinks;
   readonly #kind: FieldKind<Field>;
   readonly #waiting: WaitingReads<Field>;
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(links: RedisLinks, kind: FieldKind<Field>) {
     this.#links = links;
@@ -70,11 +71,15 @@ export class RedisSession<Field> {
       }
       if (blockMs > 0) return await this.#waiting.read(positions, countMax, blockMs);
       // A cluster takes no command about keys of different slots.
+      const servers = Map.groupBy(positions, ([stream]) => links.of(stream));
       const found = await Promise.all(
-        Array.from(
-          positions,
-          (position) => readStreams(links.of(position[0]), this.#kind, [position], countMax, 0),
-        ),
+        Array.from(servers, async ([link, theirs]) => {
+          const found: EntriesOf<Field>[] = [];
+          for (const each of theirs) {
+            found.push(...await readStreams(link, this.#kind, [each], countMax, 0));
+          }
+          return found;
+        }),
       );
       return found.flat();
     });
@@ -89,13 +94,19 @@ export class RedisSession<Field> {
     this.#links.close();
   }
 
-  /** A rejected command only says that the connection is closed; the links know why. */
+  /** One after the other. A rejected command only says that the connection is closed; the links know why. */
   async #answer<T>(ask: () => Promise<T>): Promise<T> {
+    const before = this.#turn;
+    const turn = Promise.withResolvers<void>();
+    this.#turn = turn.promise;
+    await before;
     try {
       return await ask();
     } catch (error) {
       this.close();
       throw this.#links.why ?? error;
+    } finally {
+      turn.resolve();
     }
   }
 }

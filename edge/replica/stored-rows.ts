@@ -10,9 +10,13 @@ export class StoredRows {
   readonly #database: SqlDatabase;
   readonly #pages = new Map<TableName, SqlStatement>();
   readonly #versions = new Map<TableName, SqlStatement>();
+  readonly #quarantined: SqlStatement;
 
   constructor(database: SqlDatabase) {
     this.#database = database;
+    this.#quarantined = database.prepare(
+      "SELECT stream, entry_id, reason, detail, at_ms FROM quarantine ORDER BY id DESC LIMIT ?",
+    );
     for (const table of TABLE_NAMES) {
       this.#pages.set(
         table,
@@ -91,10 +95,9 @@ export class StoredRows {
     }
   }
 
+  /** The newest first. Asked for every second, with the status. */
   quarantined(limit: number): Record<string, unknown>[] {
-    return this.#database.prepare(
-      "SELECT stream, entry_id, reason, detail, at_ms FROM quarantine ORDER BY id DESC LIMIT ?",
-    ).all(limit);
+    return this.#quarantined.all(limit);
   }
 
   /** JSON, the oldest first. */

@@ -2,6 +2,8 @@
 import type { Redis } from "ioredis";
 import { messageOf } from "../../control/contract/errors.ts";
 import { regionStream } from "../../control/contract/events.ts";
+import { DirectReads } from "./direct-reads.ts";
+import type { Decode } from "./reply-parser.ts";
 import type { StreamInfo } from "./stream-gap.ts";
 
 const SCAN_COUNT = 1_000;
@@ -24,11 +26,15 @@ type Entries<Field> = [id: Field, fields: Field[]][];
 /** Fields as text, which they are, or as the bytes that they are made of. */
 export interface FieldKind<Field> {
   readonly ask: (redis: Redis, command: string, parts: readonly (string | number)[]) => Promise<unknown>;
-  readonly _field?: Field;
+  readonly decode: Decode<Field>;
 }
-export const TEXT: FieldKind<string> = { ask: (redis, command, parts) => redis.call(command, [...parts]) };
+export const TEXT: FieldKind<string> = {
+  ask: (redis, command, parts) => redis.call(command, [...parts]),
+  decode: (bytes, from, to) => bytes.toString("utf8", from, to),
+};
 export const BYTES: FieldKind<Buffer> = {
   ask: (redis, command, parts) => redis.callBuffer(command, [...parts]),
+  decode: (bytes, from, to) => bytes.subarray(from, to),
 };
 
 export async function scanRegionStreams(redis: Redis): Promise<string[]> {
@@ -60,7 +66,7 @@ export async function readInfo(redis: Redis, stream: string): Promise<StreamInfo
   };
 }
 
-/** All streams must lie on the server. @param blockMs 0: not at all */
+/** All streams must lie on the server, and nobody else asks it anything meanwhile. @param blockMs 0: not at all */
 export async function readStreams<Field>(
   redis: Redis,
   kind: FieldKind<Field>,
@@ -72,8 +78,11 @@ export async function readStreams<Field>(
   const block = blockMs > 0 ? ["BLOCK", blockMs] : [];
   const streams = [...positions.map(([stream]) => stream), ...positions.map(([, position]) => position)];
   const parts = ["COUNT", countMax, ...block, "STREAMS", ...streams];
-  const reply = await kind.ask(redis, "XREAD", parts) as Reply<Field>;
-  return (reply ?? []).map(([stream, entries]) => ({
+  const direct = DirectReads.of(redis);
+  const answer = direct === null
+    ? await kind.ask(redis, "XREAD", parts)
+    : await direct.ask(["XREAD", ...parts], kind.decode);
+  return (answer as Reply<Field> ?? []).map(([stream, entries]) => ({
     stream: String(stream),
     entries: entries.map(([id, fields]) => ({ id: String(id), fields })),
   }));

@@ -3,6 +3,7 @@
  * other, and in every batch the one that the client asks for.
  */
 import { Redis } from "ioredis";
+import { newRowId } from "../../../control/contract/names.ts";
 import type { MachineRow } from "../../../control/contract/rows.ts";
 import { planOfHosts, type Row, tableRows } from "../table-rows.ts";
 import type { Answer } from "./probe.ts";
@@ -66,10 +67,15 @@ answerMessages<ToStorm>(async (message): Promise<Answer | void> => {
 });
 
 function* changed(count: number): Generator<Row> {
-  yield touched(machines[0]!);
-  for (let i = 1; i < count; i++) yield touched(machines[next++ % machines.length]!);
+  yield released(machines[0]!);
+  for (let i = 1; i < count; i++) yield restarted(machines[1 + next++ % (machines.length - 1)]!);
 }
 
-function touched({ table, key, row }: Row): Row {
+function restarted({ table, key, row }: Row): Row {
   return { table, key, row: { ...row as MachineRow, started_at_ms: Date.now() } };
+}
+
+/** It runs on: one that is said to have started anew gets new connections, 50 times a second all of the load's. */
+function released({ table, key, row }: Row): Row {
+  return { table, key, row: { ...row as MachineRow, release_id: newRowId() } };
 }
