@@ -20,7 +20,7 @@ type Part = (typeof PARTS)[number];
 const EDGES_DEFAULT = 50;
 const SECONDS_DEFAULT = 30;
 /** A batch costs an edge a third less once the runtime has compiled what each of them runs, which takes some thousands. */
-const WARMUP_SECONDS_DEFAULT = 60;
+const WARMUP_SECONDS_DEFAULT = 20;
 const CPU_EDGES_DEFAULT = 4;
 const CPU_SECONDS_DEFAULT = 20;
 const MACHINES_DEFAULT = 1_000_000;
