@@ -1,9 +1,7 @@
 import { expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { halfEnded } from "./half-ended.fixture.ts";
 import { argumentsOf, identify, isAlive, killAndWait } from "./host-process.ts";
 import { goneOf, ProcessEnds } from "./process-ends.ts";
-
-const SYS_EXIT: Readonly<Record<string, number>> = { x64: 60, arm64: 93 };
 
 test("identify() names a process by pid and start time", async () => {
   const child = Bun.spawn(["sleep", "60"]);
@@ -26,18 +24,7 @@ test("killAndWait() leaves a process alone that only has the same pid", async ()
 });
 
 test("identify() takes a process for alive until its last thread has ended", async () => {
-  // exit(2) without its library ends the first thread alone; the one that reads lives on.
-  const script = `import { dlopen } from "bun:ffi";
-    import { readFile } from "node:fs";
-    readFile("/dev/stdin", () => {});
-    await Bun.file("/proc/self/stat").text();
-    const args = ["i64", "i64"];
-    dlopen("libc.so.6", { syscall: { args, returns: "i64" } }).symbols.syscall(${
-    SYS_EXIT[process.arch]
-  }n, 0n);`;
-  const child = Bun.spawn([process.execPath, "-e", script], { stdin: "pipe" });
-  const state = () => /\) (\S)/.exec(readFileSync(`/proc/${child.pid}/stat`, "utf8"))?.[1];
-  while (state() !== "Z") await Bun.sleep(5);
+  const child = await halfEnded();
   expect(identify(child.pid)?.pid).toBe(child.pid);
   const watch = new ProcessEnds(5);
   const gone = goneOf(identify(child.pid)!, new AbortController().signal, undefined, watch);

@@ -27,6 +27,15 @@ export function allQemusOf(spec: Named): ProcessIdentity[] {
   return allPids().filter((pid) => isQemuOf(spec, pid)).flatMap((pid) => identify(pid) ?? []);
 }
 
+/**
+ * One that has begun to end by itself, or null. It shows no arguments any more and still holds its tap and its layer: its
+ * record, of pid and start time, is all that tells whose it is. (For a moment of its exec a process shows none either.)
+ */
+export function endingQemu(recordFile: string): ProcessIdentity | null {
+  const record = readLiveRecord(recordFile);
+  return record !== null && argumentsOf(record.pid).length === 0 ? record : null;
+}
+
 export function machineIdsUnder(prefix: string): string[] {
   const ids = new Set<string>();
   for (const pid of allPids()) {

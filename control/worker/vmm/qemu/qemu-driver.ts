@@ -13,7 +13,7 @@ import { writeRecord } from "../process-record.ts";
 import { ReadAhead } from "../read-ahead.ts";
 import { requireFiles } from "../require-files.ts";
 import { enclosed, ENCLOSED_ENVIRONMENT, removeEnclosure } from "./enclosure.ts";
-import { allQemusOf, findQemu, machineIdsUnder } from "./find-qemu.ts";
+import { allQemusOf, endingQemu, findQemu, machineIdsUnder } from "./find-qemu.ts";
 import { loadMemory } from "./load-memory.ts";
 import { openDescriptors } from "./open-descriptors.ts";
 import { attemptOf, ENCLOSED, INCOMING, QEMU, qemuArguments, uidOf } from "./qemu-arguments.ts";
@@ -91,8 +91,10 @@ export class QemuDriver implements VmmDriver {
   }
 
   async clean(spec: VmName): Promise<void> {
-    await Promise.all(allQemusOf(spec).map(killAndWait));
     const paths = qemuPaths(spec);
+    // In this order: one that begins to end in between is found by the second look.
+    const qemus = [...allQemusOf(spec), endingQemu(paths.record) ?? []].flat();
+    await Promise.all(qemus.map(killAndWait));
     removeFiles(paths);
     rmSync(paths.moving, { force: true });
     removeHalfSaved(paths);
