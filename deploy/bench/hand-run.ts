@@ -1,7 +1,8 @@
 /**
  * The peer of a machine's start: the same VM started by a shell script that somebody wrote in five minutes. Its QEMU is
  * called with the arguments of the machine's own, taken from /proc, with other names, sockets and a copy of the writable
- * layer; kernel, initramfs, drives, run configuration and addresses are the same.
+ * layer; kernel, initramfs, drives, run configuration and addresses are the same. What the agent hands to its QEMU open the
+ * script names, and its QEMU is root's, without an enclosure: less work than ours has.
  */
 import {
   chmodSync,
@@ -25,8 +26,9 @@ const TICKS_PER_S = 100;
 export interface Original {
   readonly argv: readonly string[];
   readonly machineId: string;
+  /** Files in QEMU's root, and where they are on the host. */
+  readonly rootFiles: ReadonlyMap<string, string>;
   /** Host side and guest's address of its link, `172.20.16.2/31` and `172.20.16.3`. */
-  readonly link: string;
   readonly gateway: string;
   readonly address: string;
   readonly mac: string;
@@ -89,11 +91,32 @@ export function optionValue(argv: readonly string[], id: string, key: string): s
   return found.replaceAll(",,", ",");
 }
 
+/** Pure: arguments that name files where the original's name descriptors and files of its own root. */
+export function plainArguments({ argv, rootFiles }: Pick<Original, "argv" | "rootFiles">): string[] {
+  const files = new Map<string, string>();
+  const rest: string[] = [];
+  for (let at = 0; at < argv.length; at++) {
+    if (argv[at] !== "-add-fd") {
+      rest.push(argv[at]!);
+      continue;
+    }
+    const [, set, file] = /^fd=\d+,set=(\d+),opaque=(.*)$/.exec(argv[++at] ?? "") ?? [];
+    if (set === undefined || file === undefined) {
+      throw new Error(`QEMU was handed a descriptor as ${argv[at]}`);
+    }
+    files.set(`/dev/fdset/${set}`, file);
+  }
+  return rest.map((argument, at) => {
+    const inRoot = ["-kernel", "-initrd"].includes(rest[at - 1] ?? "") ? rootFiles.get(argument) : undefined;
+    return inRoot ?? argument.replace(/\/dev\/fdset\/\d+/, (place) => files.get(place) ?? place);
+  });
+}
+
 /** Pure: what is the same and what is not. */
 export function planHandRun(original: Original, folder: string, tap: string): HandRun {
-  const { argv } = original;
+  const argv = plainArguments(original);
   const renamed = {
-    layerFrom: optionValue(argv, "set=1", "opaque"),
+    layerFrom: optionValue(argv, "id=layer", "file"),
     layerFile: join(folder, "layer.ext4"),
     configFrom: optionValue(argv, "id=config", "file"),
     configFile: join(folder, "run-config.img"),
@@ -102,13 +125,13 @@ export function planHandRun(original: Original, folder: string, tap: string): Ha
     memoryFile: join(folder, "memory"),
     resumeScriptFile: join(folder, "resume.sh"),
   };
-  const places = new Map([
+  const places = new Map<string | RegExp, string>([
     [renamed.layerFrom, renamed.layerFile],
     [renamed.configFrom, renamed.configFile],
-    [optionValue(argv, "id=control", "path"), renamed.controlSocket],
-    [optionValue(argv, "id=qmp", "path"), renamed.qmpSocket],
+    [/^socket,id=control,fd=\d+/, `socket,id=control,path=${renamed.controlSocket}`],
+    [/^socket,id=qmp,fd=\d+/, `socket,id=qmp,path=${renamed.qmpSocket}`],
     [optionValue(argv, "id=console", "path"), join(folder, "console.log")],
-    [`ifname=${original.link},`, `ifname=${tap},`],
+    [/^tap,id=link,fd=\d+/, `tap,id=link,ifname=${tap},script=no,downscript=no`],
   ]);
   const name = argv[argv.indexOf("-name") + 1] ?? "";
   const handArgv = argv.map((argument) => {
@@ -129,7 +152,6 @@ export function resumeScriptOf(original: Original, plan: HandRun): string {
 
 function script(original: Original, plan: HandRun, more: string): string {
   const { tap } = plan;
-  const layer = quoted(plan.layerFile);
   return `#!/bin/sh
 set -eu
 ip tuntap add dev ${tap} mode tap
@@ -137,14 +159,12 @@ ip address add ${original.gateway} dev ${tap}
 ip link set dev ${tap} address ${original.hostMac} up
 # The guest's address is known, so the host need not ask for it, once a second, before the guest is there.
 ip neighbour replace ${original.address} lladdr ${original.mac} dev ${tap}
-exec ${plan.argv.map(quoted).join(" ")} 3<>${layer} 4<${layer}${more}
+exec ${plan.argv.map(quoted).join(" ")}${more}
 `;
 }
 
 export function prepareHandRun(original: Original, plan: HandRun): void {
   mkdirSync(plan.folder, { recursive: true });
-  // QEMU's user saves its memory to a socket there.
-  chmodSync(plan.folder, 0o711);
   copyFileSync(plan.configFrom, plan.configFile);
   chmodSync(plan.configFile, 0o600);
   writeFileSync(plan.scriptFile, scriptOf(original, plan), { mode: 0o700 });

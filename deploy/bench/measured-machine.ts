@@ -1,6 +1,8 @@
 /** The one machine of a benchmark's stack: found by the API, described as its QEMU shows it, brought to rest. */
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { GodwitError } from "../../control/contract/errors.ts";
-import { optionValue, type Original, qemuOf } from "./hand-run.ts";
+import { optionValue, type Original, plainArguments, qemuOf } from "./hand-run.ts";
 import type { OwnStack } from "./own-stack.ts";
 
 const REST_S_MAX = 60;
@@ -33,23 +35,36 @@ export function describeOriginal(
   { machineId, privateIp }: Pick<MeasuredMachine, "machineId" | "privateIp">,
 ): Original {
   const { argv } = qemuOf(machineId);
-  const link = optionValue(argv, "id=link", "ifname");
-  const shown = Bun.spawnSync(["ip", "-json", "address", "show", "dev", link]).stdout.toString();
-  const [device] = JSON.parse(shown) as {
+  const shown = Bun.spawnSync(["ip", "-json", "-details", "address", "show"]).stdout.toString();
+  const devices = JSON.parse(shown) as {
+    ifalias?: string;
     address: string;
     addr_info: { family: string; local: string; prefixlen: number }[];
   }[];
+  const device = devices.find(({ ifalias }) => ifalias === machineId);
   const own = device?.addr_info.find((address) => address.family === "inet");
-  if (device === undefined || own === undefined) throw new Error(`Link ${link} has no IPv4 address`);
+  if (device === undefined || own === undefined) {
+    throw new Error(`No link of machine ${machineId} has an IPv4 address`);
+  }
   return {
     argv,
     machineId,
-    link,
+    rootFiles: rootFilesOf(argv),
     gateway: `${own.local}/${own.prefixlen}`,
     address: privateIp.split("/")[0]!,
     mac: optionValue(argv, "netdev=link", "mac"),
     hostMac: device.address,
   };
+}
+
+/** As the driver laid them into QEMU's root: a list beside it, in the run folder. */
+function rootFilesOf(argv: readonly string[]): Map<string, string> {
+  const runConfig = optionValue(plainArguments({ argv, rootFiles: new Map() }), "id=config", "file");
+  const lines = readFileSync(join(dirname(runConfig), "qemu.mounts"), "utf8").trim().split("\n");
+  return new Map(lines.map((line) => {
+    const [from = "", to = ""] = line.split("\t");
+    return [`/${to}`, from];
+  }));
 }
 
 export async function startMachine(stack: OwnStack, machineId: string): Promise<void> {
