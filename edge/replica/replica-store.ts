@@ -183,9 +183,10 @@ export class ReplicaStore extends StoredRows {
   /** Rows that another generation has as another version: from now on they are what this one has. */
   noteTurned(table: TableName, keys: readonly string[], nowMs: number): void {
     if (this.history.limits.rowsMax === 0) return;
+    const find = this.#database.prepare(`SELECT epoch, seq, row FROM ${table} WHERE key = ?`);
     this.#inTransaction(() => {
       for (const key of keys) {
-        const [found] = this.#database.prepare(`SELECT epoch, seq, row FROM ${table} WHERE key = ?`).all(key);
+        const [found] = find.all(key);
         if (found === undefined) continue;
         const version = { epoch: Number(found.epoch), seq: Number(found.seq) };
         const row = found.row === null ? null : JSON.parse(String(found.row)) as Record<string, unknown>;

@@ -47,6 +47,10 @@ interface Machine {
   readonly startedAt: string | null;
 }
 
+interface MachineWithEvents extends Machine {
+  readonly events: readonly LifeEvent[];
+}
+
 const EXIT_FIELDS = "exitCode signal oomKilled requested restarting reason at";
 const FIELDS = `machineId app { name } state hostId hostStatus region image vmm privateIp privateIp6 reason
   guest { cpuKind cpus memoryMb } restarts
@@ -162,13 +166,8 @@ async function waitForState(api: ApiClient, id: string, goal: string): Promise<s
   }
 }
 
-async function readMachine(
-  api: ApiClient,
-  id: string,
-): Promise<Machine & { readonly events: readonly LifeEvent[] }> {
-  const { machine } = await api.graphql<
-    { machine: (Machine & { readonly events: readonly LifeEvent[] }) | null }
-  >(
+async function readMachine(api: ApiClient, id: string): Promise<MachineWithEvents> {
+  const { machine } = await api.graphql<{ machine: MachineWithEvents | null }>(
     `query ($id: String!) { machine(id: $id) { ${FIELDS} ${EVENT_FIELDS} } }`,
     { id: checkedMachineId(id) },
   );
