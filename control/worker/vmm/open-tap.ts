@@ -1,6 +1,6 @@
 /** A tap of the host as an open descriptor, for a VMM that may open none (Documentation/networking/tuntap.rst of Linux). */
-import { dlopen, FFIType } from "bun:ffi";
 import { closeSync, existsSync, openSync } from "node:fs";
+import { libc } from "./libc.ts";
 
 const TUNSETIFF = 0x400454ca;
 const IFF_TAP = 0x0002;
@@ -10,8 +10,6 @@ const IFF_VNET_HDR = 0x4000;
 /** struct ifreq of x86_64 and arm64: the name's 16 bytes, flags, padding. */
 const IFREQ_BYTES = 40;
 const NAME_BYTES_MAX = 15;
-
-let libc: { ioctl(fd: number, request: number, argument: Uint8Array): number } | null = null;
 
 /** Null where it is gone, or in use: a tap has one user at a time. It works wherever the descriptor goes, in other network namespaces too. */
 export function openTap(name: string): number | null {
@@ -23,10 +21,7 @@ export function openTap(name: string): number | null {
   request.write(name, "latin1");
   request.writeUInt16LE(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, NAME_BYTES_MAX + 1);
   const fd = openSync("/dev/net/tun", "r+");
-  libc ??= dlopen("libc.so.6", {
-    ioctl: { args: [FFIType.i32, FFIType.u64, FFIType.ptr], returns: FFIType.i32 },
-  }).symbols;
-  if (libc.ioctl(fd, TUNSETIFF, request) === 0) return fd;
+  if (libc().ioctl(fd, TUNSETIFF, request) === 0) return fd;
   closeSync(fd);
   return null;
 }

@@ -3,7 +3,7 @@
  * event loop takes no descriptor of that kind, so all are asked in one call of poll(2): 43 microseconds for a hundred, where
  * a look at /proc for each took 5,000.
  */
-import { dlopen, FFIType } from "bun:ffi";
+import { libc } from "./libc.ts";
 
 /** The same number on every architecture (pidfd_open is in glibc from 2.36 only). */
 const SYS_PIDFD_OPEN = 434n;
@@ -12,15 +12,11 @@ const POLLIN = 1;
 const INTS_A_POLLFD = 2;
 const REVENTS_SHIFT = 16;
 
-const { i32, i64, ptr, u64 } = FFIType;
-const libc = load();
+const calls = load();
 
 function load() {
   try {
-    return dlopen("libc.so.6", {
-      syscall: { args: [i64, i64, i64], returns: i64 },
-      poll: { args: [ptr, u64, i32], returns: i32 },
-    }).symbols;
+    return libc();
   } catch {
     return null; // no glibc here: whoever asks looks at /proc instead
   }
@@ -28,7 +24,7 @@ function load() {
 
 /** To be closed. Null where there is none: the process is gone, or this host has no pidfd, or no descriptor left. */
 export function openPidfd(pid: number): number | null {
-  const fd = Number(libc?.syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n) ?? -1);
+  const fd = Number(calls?.syscall(SYS_PIDFD_OPEN, BigInt(pid), 0n) ?? -1);
   return fd < 0 ? null : fd;
 }
 
@@ -44,7 +40,7 @@ export class PidfdSet {
   ended(): number[] {
     const count = this.#polled.length / INTS_A_POLLFD;
     // None, or interrupted: asked again at the next look.
-    if (count === 0 || (libc?.poll(this.#polled, BigInt(count), 0) ?? 0) <= 0) return [];
+    if (count === 0 || (calls?.poll(this.#polled, BigInt(count), 0) ?? 0) <= 0) return [];
     return Array.from({ length: count }, (_, at) => at)
       .filter((at) => this.#polled[at * INTS_A_POLLFD + 1]! >>> REVENTS_SHIFT !== 0);
   }

@@ -10,7 +10,6 @@ import type { Vm, VmmDriver, VmmProbe, VmName, VmSpec } from "../driver.ts";
 import { lastLines } from "../exit-reason.ts";
 import { identify, killAndWait } from "../host-process.ts";
 import { writeRecord } from "../process-record.ts";
-import { ReadAhead } from "../read-ahead.ts";
 import { requireFiles } from "../require-files.ts";
 import { enclosed, ENCLOSED_ENVIRONMENT, removeEnclosure } from "./enclosure.ts";
 import { allQemusOf, endingQemu, findQemu, machineIdsUnder } from "./find-qemu.ts";
@@ -23,8 +22,6 @@ import { QemuVm } from "./qemu-vm.ts";
 import { forgetSaved, isSaved, mismatch, openSaved, removeHalfSaved } from "./saved-memory.ts";
 
 const QMP_RETRY_MS = 2;
-/** Of saved memory, unsealed before QEMU takes any; as many megabytes. */
-const PIECES_AHEAD = 32;
 const QMP_WAIT_MS_MAX = 15_000;
 /** Between the end of QEMU's conversations and its own. */
 const ENDING_MS_MAX = 2_000;
@@ -93,7 +90,9 @@ export class QemuDriver implements VmmDriver {
   async clean(spec: VmName): Promise<void> {
     const paths = qemuPaths(spec);
     // In this order: one that begins to end in between is found by the second look.
-    const qemus = [...allQemusOf(spec), endingQemu(paths.record) ?? []].flat();
+    const qemus = allQemusOf(spec);
+    const ending = endingQemu(paths.record);
+    if (ending !== null) qemus.push(ending);
     await Promise.all(qemus.map(killAndWait));
     removeFiles(paths);
     rmSync(paths.moving, { force: true });
@@ -112,20 +111,17 @@ export class QemuDriver implements VmmDriver {
 
   async #resume(spec: VmSpec): Promise<Vm> {
     const { origin, memory } = await openSaved(qemuPaths(spec));
-    let ahead: ReadAhead<Buffer> | null = null;
     try {
       const plan = await this.#plan({ ...spec, attempt: attemptOf(origin.machine) });
       const { paths } = plan;
       const files = [Bun.which(QEMU) ?? QEMU, this.#guest.init_drive_file, spec.imageFile, spec.layerFile];
       const obstacle = mismatch(origin, { machineId: spec.machineId, arguments: plan.arguments, files });
       if (obstacle !== null) throw new Error(obstacle);
-      // While QEMU starts.
-      ahead = new ReadAhead(memory.read(), PIECES_AHEAD);
       writeFileSync(paths.moving, "", { mode: 0o600 });
       const vm = this.#spawn(spec, plan, INCOMING);
       await untilItRuns(vm, spec);
       const qmp = await vm.qmp();
-      await loadMemory(qmp, paths, ahead.items());
+      await loadMemory(qmp, paths, memory.read());
       // Used up before the guest takes a step: memory that ran on must never run twice.
       forgetSaved(paths);
       await qmp.execute("cont");
@@ -133,7 +129,7 @@ export class QemuDriver implements VmmDriver {
       return vm;
     } finally {
       // Not waited for: the last to close a file that is gone frees its blocks. Whether that fails is nobody's concern.
-      void (ahead?.stop() ?? Promise.resolve()).then(() => memory.close()).catch(() => {});
+      void memory.close().catch(() => {});
     }
   }
 

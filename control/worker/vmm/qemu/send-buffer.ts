@@ -3,21 +3,16 @@
  * usual 208 KB the sides of a stream of memory wait for each other at every turn, and on a busy host each turn is a wait
  * for a processor too.
  */
-import { dlopen, FFIType } from "bun:ffi";
 import type { Socket } from "node:net";
+import { libc } from "../libc.ts";
 
 /** socket(7), on Linux for x86-64 and ARM64. FORCE: beyond net.core.wmem_max, which root may. */
 const SOL_SOCKET = 1;
 const SO_SNDBUFFORCE = 32;
 
-const { i32, ptr, u32 } = FFIType;
-let setsockopt: ((...args: [number, number, number, Int32Array, number]) => number) | null = null;
-
 /** @param bytes the kernel doubles it, for its own bookkeeping. Where it is refused, the socket is only slower. */
 export function widenSendBuffer(socket: Socket, bytes: number): boolean {
   const fd = (socket as unknown as { _handle: { fd?: number } | null })._handle?.fd;
   if (fd === undefined) return false;
-  setsockopt ??= dlopen("libc.so.6", { setsockopt: { args: [i32, i32, i32, ptr, u32], returns: i32 } })
-    .symbols.setsockopt as never;
-  return setsockopt!(fd, SOL_SOCKET, SO_SNDBUFFORCE, new Int32Array([bytes]), 4) === 0;
+  return libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, new Int32Array([bytes]), 4) === 0;
 }
